@@ -1,0 +1,66 @@
+/* base: the words every other file uses. Errors the outside world can cause, errors only a programmer
+ * can cause, and memory that is counted.
+ *
+ * Errors. What the outside can cause (a file, a recipe, an image, a size) is returned: the function gives
+ * false and fills `Error *e` with one line that names the file, the field or offset, and what to do.
+ * What only a programmer can cause (a shape mismatch inside a model) calls die() and ends the program. */
+#ifndef LETHE_BASE_H
+#define LETHE_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ERROR_CODES(X)                                                                                       \
+    X(ERROR_NONE, "no error")                                                                                \
+    X(ERROR_IO, "input/output")                                                                              \
+    X(ERROR_FORMAT, "malformed file")                                                                        \
+    X(ERROR_VALUE, "bad value")                                                                              \
+    X(ERROR_LIMIT, "over a limit")                                                                           \
+    X(ERROR_MEMORY, "out of memory")                                                                         \
+    X(ERROR_NUMERIC, "not finite")                                                                           \
+    X(ERROR_STATE, "not possible now")
+
+typedef enum {
+#define X(name, text) name,
+    ERROR_CODES(X)
+#undef X
+} ErrorCode;
+
+typedef struct Error {
+    ErrorCode code;
+    char text[1000]; /* one line, no newline, NUL-terminated */
+} Error;
+
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define COUNT(array)      ((int)(sizeof(array) / sizeof((array)[0])))
+
+/* Fills *e and returns false, so that a failing function ends in `return error_set(e, ...)`. */
+bool error_set(Error *e, ErrorCode code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Puts "prefix: " before the text already in *e; returns false. For callers who know the file's name. */
+bool error_prefix(Error *e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* A programmer's mistake: prints the line to stderr and aborts. */
+_Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* Memory of the host that outlives a step. All of Lethe's own heap memory passes here, so that tests can
+ * count it and make the n-th request fail. Sizes are in bytes; NULL is returned only when memory is out. */
+void *mem_get(size_t size);               /* contents undefined; 64-byte aligned */
+void *mem_zero(size_t count, size_t size); /* zeroed; refuses an overflowing product by returning NULL */
+void *mem_resize(void *p, size_t size);   /* p may be NULL; keeps the contents */
+void mem_free(void *p);                   /* p may be NULL */
+char *mem_string(const char *text);       /* a copy */
+
+typedef struct MemStat {
+    uint64_t calls;  /* requests since start, resizes included */
+    uint64_t live;   /* blocks not yet freed */
+} MemStat;
+MemStat mem_stat(void);
+void mem_fail_after(int64_t n); /* tests: the n-th request from now on returns NULL; negative: never */
+
+/* Fills *e for an allocation of `size` bytes that failed; returns false. */
+bool error_memory(Error *e, size_t size);
+
+#endif

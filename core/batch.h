@@ -1,0 +1,34 @@
+/* batch: what a task is fed. Declared here, filled by data/; the engine never looks inside.
+ * Every array has n entries and belongs to whoever made the batch (the loader keeps two and swaps them). */
+#ifndef LETHE_BATCH_H
+#define LETHE_BATCH_H
+
+#include "core/tensor.h"
+
+typedef struct Batch {
+    int n;                    /* samples */
+    Tensor image;             /* f32 [n, 3, H, W], normalised */
+    const int64_t *id;        /* sample ids: the sample's place in its data set, stable for ever */
+    const int32_t *label;     /* class of each sample; -1 where the data set has none */
+    const int32_t *identity;  /* who is on it; -1 where unknown. ImageFolder: the class */
+    Tensor target;            /* f32 [n, classes]: soft targets after mixup/cutmix/smoothing; data NULL if unused */
+    const int32_t *size;      /* [n, 2]: height, width of the original file */
+    uint32_t epoch;           /* which pass over the data: keys masks and drop path */
+} Batch;
+
+/* Where batches come from. The training loop knows no more of data than this. */
+typedef struct Source Source;
+struct Source {
+    void *self;
+    int64_t samples;         /* in the data set */
+    int64_t steps_per_epoch; /* batches a pass */
+    /* Makes ready the batch of global step `step` (epoch = step / steps_per_epoch). Steps may be asked for in
+     * any order, any of them twice, and give the same batch every time; asking for step k starts reading
+     * k+1 in the background. The batch is valid until the next call. */
+    bool (*get)(void *self, int64_t step, const Batch **out, Error *e);
+    /* One line of JSON about sample i for the manifest: {"id":..,"path":..,"sha256":..,"identity":..}. */
+    bool (*describe)(void *self, int64_t i, char *line, size_t size, Error *e);
+    void (*close)(void *self);
+};
+
+#endif

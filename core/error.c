@@ -1,0 +1,40 @@
+#include "core/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool error_set(Error *e, ErrorCode code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    e->code = code;
+    vsnprintf(e->text, sizeof e->text, format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_prefix(Error *e, const char *format, ...) {
+    char rest[sizeof e->text], prefix[sizeof e->text];
+    va_list args;
+    va_start(args, format);
+    memcpy(rest, e->text, sizeof rest);
+    vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+    int n = snprintf(e->text, sizeof e->text, "%s: ", prefix);
+    if (n > 0 && (size_t)n < sizeof e->text) snprintf(e->text + n, sizeof e->text - (size_t)n, "%s", rest);
+    return false;
+}
+
+bool error_memory(Error *e, size_t size) {
+    return error_set(e, ERROR_MEMORY, "out of memory: %zu bytes were wanted", size);
+}
+
+void die(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("lethe: internal error: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    abort();
+}
