@@ -16,17 +16,17 @@ FileKind file_kind_link(const char *path);
 /* A whole file, refused above `cap` bytes. A NUL follows the last byte. mem_free(*text). Pipes work too. */
 bool file_read(const char *path, size_t cap, char **text, size_t *size, Error *e);
 
-/* Replaces the file at `path`: whole or not at all, also across a power cut. Writes beside it, fsyncs, renames,
- * fsyncs the folder. On error the old file stands as it was. */
+/* Replaces the file at `path`: whole or not at all, also across a power cut. Writes beside it, fsyncs,
+ * renames, fsyncs the folder. On error the old file stands as it was. */
 bool file_write(const char *path, const void *data, size_t size, Error *e);
 
 /* All of `size` bytes, over short writes and interrupts. False with errno set. Calls no allocator. */
 bool file_put(int fd, const void *data, size_t size);
 
-bool file_sync_folder(const char *path, Error *e);  /* makes names created or removed inside durable */
-bool file_make_folder(const char *path, Error *e);  /* with all folders above; fine if it exists */
-bool file_remove_tree(const char *path, Error *e);  /* file or folder and all inside, links not followed; fine
-                                                       if absent */
+bool file_sync_folder(const char *path, Error *e); /* makes names created or removed inside durable */
+bool file_make_folder(const char *path, Error *e); /* with all folders above; fine if it exists */
+bool file_remove_tree(const char *path, Error *e); /* file or folder and all inside, links not followed; fine
+                                                      if absent */
 
 /* "a/b" into out[size]; one slash between. `b` absolute: b alone. */
 bool file_join(char *out, size_t size, const char *a, const char *b, Error *e);
@@ -40,7 +40,7 @@ typedef struct FileList {
 bool file_list_open(FileList *out, const char *folder, Error *e);
 void file_list_close(FileList *list);
 
-/* Fills *e: "path: cannot <verb> it: <reason of errno `code`>", with a hint where one helps. Returns false. */
+/* Fills *e: "path: cannot VERB it: reason", the reason from errno `code`, with a hint where one helps. */
 bool file_error(Error *e, const char *path, const char *verb, int code);
 
 #endif

@@ -12,7 +12,7 @@
  *         if (!json_int(json_get(i, "width"), 1, 65500, &width, e)) goto out;
  *
  * A Json is a borrowed view, passed by value and valid until json_close. A view may be of something absent:
- * json_get never fails, and the first typed read then says "images[4].width is missing". */
+ * json_get never fails, and the first typed read then says "images[4].width: missing". */
 #ifndef LETHE_JSON_H
 #define LETHE_JSON_H
 
@@ -20,7 +20,7 @@
 
 #define JSON_MAX_BYTES ((size_t)1 << 30)
 #define JSON_MAX_DEPTH 64
-#define JSON_MAX_INT   9007199254740992 /* 2^53: whole numbers up to here are exact */
+#define JSON_MAX_INT   9007199254740991 /* 2^53 - 1: every whole number up to here is exact */
 
 typedef enum { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_TEXT, JSON_ARRAY, JSON_OBJECT } JsonType;
 
@@ -38,19 +38,24 @@ typedef struct Json {
 bool json_open(JsonFile **out, const char *name, const char *text, size_t size, Error *e);
 /* Reads a file of at most `cap` bytes and parses it. */
 bool json_load(JsonFile **out, const char *path, size_t cap, Error *e);
+/* A value from a command line: JSON, or else taken as a text. Messages carry `name` but no line and column.
+ */
+bool json_open_word(JsonFile **out, const char *name, const char *word, Error *e);
 void json_close(JsonFile *f); /* NULL is fine */
 
 Json json_root(const JsonFile *f);
 JsonType json_type(Json j);
 const char *json_type_text(JsonType type); /* "a number", "an object" ...: for messages */
-static inline bool json_exists(Json j) { return j.node != NULL; }
+static inline bool json_exists(Json j) {
+    return j.node != NULL;
+}
 
 Json json_get(Json object, const char *key); /* absent if there is no such key or `object` is none */
 /* Children in file order; absent after the last one, and when there are none. */
 Json json_first(Json j);
 Json json_next(Json j);
-int64_t json_count(Json j);     /* children; counted by walking */
-const char *json_key(Json j);   /* the name of a child of an object; NULL in an array */
+int64_t json_count(Json j);   /* children; counted by walking */
+const char *json_key(Json j); /* the name of a child of an object; NULL in an array */
 
 /* Typed reads: false with an error that names file, line and place when the value is absent, of another type
  * or outside lo..hi. Bounds are inclusive. */
@@ -70,7 +75,7 @@ typedef struct JsonWriter {
     char *text;
     size_t size, used; /* used: bytes before the NUL */
     int indent, depth;
-    int arrays;        /* how many of the open levels are arrays */
+    int arrays; /* open levels from the outermost array on; inside one, all stays on its line */
     bool comma, full;
 } JsonWriter;
 
@@ -79,8 +84,10 @@ void json_put_open(JsonWriter *w, const char *key, char bracket); /* '{' or '[' 
 void json_put_close(JsonWriter *w, char bracket);                 /* '}' or ']' */
 void json_put_bool(JsonWriter *w, const char *key, bool value);
 void json_put_int(JsonWriter *w, const char *key, int64_t value);
-void json_put_real(JsonWriter *w, const char *key, double value); /* shortest that reads back; null if not finite */
-void json_put_text(JsonWriter *w, const char *key, const char *value); /* bytes that are no UTF-8 become U+FFFD */
+void json_put_real(JsonWriter *w, const char *key,
+                   double value); /* shortest that reads back; null if not finite */
+void json_put_text(JsonWriter *w, const char *key,
+                   const char *value); /* bytes that are no UTF-8 become U+FFFD */
 void json_put_null(JsonWriter *w, const char *key);
 void json_put_raw(JsonWriter *w, const char *key, const char *json); /* a value that is JSON already */
 
