@@ -47,15 +47,15 @@ _Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* Memory of the host that outlives a step. All of Lethe's own heap memory passes here, so that tests can
  * count it and make the n-th request fail. Sizes are in bytes; NULL is returned only when memory is out. */
-void *mem_get(size_t size);               /* contents undefined; 64-byte aligned */
+void *mem_get(size_t size);                /* contents undefined; 64-byte aligned */
 void *mem_zero(size_t count, size_t size); /* zeroed; refuses an overflowing product by returning NULL */
-void *mem_resize(void *p, size_t size);   /* p may be NULL; keeps the contents */
-void mem_free(void *p);                   /* p may be NULL */
-char *mem_string(const char *text);       /* a copy */
+void *mem_resize(void *p, size_t size);    /* p may be NULL; keeps the contents */
+void mem_free(void *p);                    /* p may be NULL */
+char *mem_string(const char *text);        /* a copy */
 
 typedef struct MemStat {
-    uint64_t calls;  /* requests since start, resizes included */
-    uint64_t live;   /* blocks not yet freed */
+    uint64_t calls; /* requests since start, resizes included */
+    uint64_t live;  /* blocks not yet freed */
 } MemStat;
 MemStat mem_stat(void);
 void mem_fail_after(int64_t n); /* tests: the n-th request from now on returns NULL; negative: never */

@@ -6,14 +6,14 @@
 #include "core/tensor.h"
 
 typedef struct Batch {
-    int n;                    /* samples */
-    Tensor image;             /* f32 [n, 3, H, W], normalised */
-    const int64_t *id;        /* sample ids: the sample's place in its data set, stable for ever */
-    const int32_t *label;     /* class of each sample; -1 where the data set has none */
-    const int32_t *identity;  /* who is on it; -1 where unknown. ImageFolder: the class */
-    Tensor target;            /* f32 [n, classes]: soft targets after mixup/cutmix/smoothing; data NULL if unused */
-    const int32_t *size;      /* [n, 2]: height, width of the original file */
-    uint32_t epoch;           /* which pass over the data: keys masks and drop path */
+    int n;                   /* samples */
+    Tensor image;            /* f32 [n, 3, H, W], normalised */
+    const int64_t *id;       /* sample ids: the sample's place in its data set, stable for ever */
+    const int32_t *label;    /* class of each sample; -1 where the data set has none */
+    const int32_t *identity; /* who is on it; -1 where unknown. ImageFolder: the class */
+    Tensor target; /* f32 [n, classes]: soft targets after mixup/cutmix/smoothing; data NULL if unused */
+    const int32_t *size; /* [n, 2]: height, width of the original file */
+    uint32_t epoch;      /* which pass over the data: keys masks and drop path */
 } Batch;
 
 /* Where batches come from. The training loop knows no more of data than this. */

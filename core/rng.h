@@ -6,18 +6,18 @@
 
 #include "core/base.h"
 
-typedef enum { /* values are part of every checkpoint's meaning: append only */
-    RNG_INIT = 0,  /* epoch 0, sample = rng_hash(parameter name) */
-    RNG_SHUFFLE,   /* the order of the samples of an epoch; sample 0 */
-    RNG_AUGMENT,   /* crop, flip, colour, erasing of a sample */
-    RNG_MASK,      /* which patches of a sample are hidden */
-    RNG_MIX,       /* mixup and cutmix; sample = first sample id of the batch */
-    RNG_DROP,      /* dropout and drop path; use rng_sub for the layer */
-    RNG_SYNTH,     /* drawn data sets; sample = image index */
-    RNG_SYNTH_ID,  /* drawn identities; sample = identity */
-    RNG_EVAL,      /* fixed masks and crops of evaluation */
-    RNG_TEST,      /* tests and probes */
-    RNG_UNLEARN,   /* relabelling, forget batches */
+typedef enum {               /* values are part of every checkpoint's meaning: append only */
+               RNG_INIT = 0, /* epoch 0, sample = rng_hash(parameter name) */
+               RNG_SHUFFLE,  /* the order of the samples of an epoch; sample 0 */
+               RNG_AUGMENT,  /* crop, flip, colour, erasing of a sample */
+               RNG_MASK,     /* which patches of a sample are hidden */
+               RNG_MIX,      /* mixup and cutmix; sample = first sample id of the batch */
+               RNG_DROP,     /* dropout and drop path; use rng_sub for the layer */
+               RNG_SYNTH,    /* drawn data sets; sample = image index */
+               RNG_SYNTH_ID, /* drawn identities; sample = identity */
+               RNG_EVAL,     /* fixed masks and crops of evaluation */
+               RNG_TEST,     /* tests and probes */
+               RNG_UNLEARN,  /* relabelling, forget batches */
 } RngPurpose;
 
 typedef struct Rng {

@@ -29,35 +29,51 @@ struct Tensor {
     int64_t dim[TENSOR_MAX_DIM];
     int ndim;
     DType dtype;
-    bool needs_grad;      /* a parameter that trains, or something computed from one */
-    Tensor *grad;         /* same shape and dtype (parameters: f32); NULL until backward reaches it */
-    const char *name;     /* the parameter's name, or the op that made it: for messages */
-    struct Block *block;  /* step memory behind data; NULL for parameters and borrowed memory */
-    int32_t holds;        /* step tensors: tape nodes and scopes that still need the data */
+    bool needs_grad;     /* a parameter that trains, or something computed from one */
+    bool keep_grad;      /* the gradient outlives backward */
+    bool grad_fresh;     /* grad is allocated but holds nothing yet: the first writer overwrites it */
+    Tensor *grad;        /* same shape and dtype (parameters: f32); NULL until backward reaches it */
+    const char *name;    /* the parameter's name, or the op that made it: for messages */
+    struct Block *block; /* step memory behind data; NULL for parameters and borrowed memory */
+    int32_t holds;       /* step tensors: tape nodes and scopes that still need the data */
 };
 
 size_t dtype_size(DType d);
 const char *dtype_name(DType d); /* "f32", "bf16", "i32", "u8" */
 
-int64_t tensor_count(const Tensor *t);             /* elements */
+int64_t tensor_count(const Tensor *t); /* elements */
 size_t tensor_bytes(const Tensor *t);
-int64_t tensor_rows(const Tensor *t);              /* elements / last axis */
-int64_t tensor_last(const Tensor *t);              /* length of the last axis; 1 for a scalar */
+int64_t tensor_rows(const Tensor *t); /* elements / last axis */
+int64_t tensor_last(const Tensor *t); /* length of the last axis; 1 for a scalar */
 bool tensor_same_shape(const Tensor *a, const Tensor *b);
 const char *tensor_text(const Tensor *t, char buffer[96]); /* "f32[2, 3]"; returns buffer */
 
-static inline real *tensor_real(const Tensor *t) { return (real *)t->data; }
-static inline bf16 *tensor_bf16(const Tensor *t) { return (bf16 *)t->data; }
-static inline int32_t *tensor_i32(const Tensor *t) { return (int32_t *)t->data; }
-static inline uint8_t *tensor_u8(const Tensor *t) { return (uint8_t *)t->data; }
+static inline real *tensor_real(const Tensor *t) {
+    return (real *)t->data;
+}
+static inline bf16 *tensor_bf16(const Tensor *t) {
+    return (bf16 *)t->data;
+}
+static inline int32_t *tensor_i32(const Tensor *t) {
+    return (int32_t *)t->data;
+}
+static inline uint8_t *tensor_u8(const Tensor *t) {
+    return (uint8_t *)t->data;
+}
 
 /* bf16 <-> f32. Rounds to nearest, ties to even; a NaN stays a NaN. */
 static inline float bf16_to_f32(bf16 h) {
-    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    union {
+        uint32_t u;
+        float f;
+    } v = {.u = (uint32_t)h << 16};
     return v.f;
 }
 static inline bf16 bf16_from_f32(float f) {
-    union { float f; uint32_t u; } v = {.f = f};
+    union {
+        float f;
+        uint32_t u;
+    } v = {.f = f};
     uint32_t nan = (v.u & 0x7FFFFFFFu) > 0x7F800000u;
     uint32_t rounded = (v.u + 0x7FFFu + ((v.u >> 16) & 1u)) >> 16;
     return (bf16)(nan ? (v.u >> 16) | 0x40u : rounded);

@@ -1,0 +1,193 @@
+#include "core/gemm.h"
+
+#ifndef LETHE_DOUBLE
+
+#include <dnnl.h>
+#include <string.h>
+#include <time.h>
+
+/* What makes two calls share a primitive. */
+typedef struct Key {
+    int64_t m, n, k, a_row, a_col, b_row, b_col;
+    DType compute, c_dtype;
+    bool bias, accumulate, pack; /* pack: b is f32 and goes to bf16 in the layout the primitive likes best */
+} Key;
+
+typedef struct Entry {
+    struct Entry *next;
+    Key key;
+    dnnl_primitive_t multiply, reorder;
+    dnnl_memory_t a, b, c, bias, scratch, b_plain;
+    size_t b_bytes, scratch_bytes;
+} Entry;
+
+/* The device handle: one engine, one stream, the primitives made so far. */
+enum { BUCKETS = 256 };
+static dnnl_engine_t engine;
+static dnnl_stream_t stream;
+static Entry *table[BUCKETS];
+
+static void check(dnnl_status_t status, const char *what) {
+    if (status != dnnl_success) die("oneDNN: %s: status %d", what, (int)status);
+}
+#define CHECK(call) check(call, #call)
+
+static void engine_open(void) {
+    if (engine) return;
+    CHECK(dnnl_engine_create(&engine, dnnl_cpu, 0));
+    CHECK(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
+}
+
+bool gemm_bf16_native(void) {
+    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
+}
+
+static dnnl_memory_desc_t plain(int64_t rows, int64_t cols, int64_t row, int64_t col, DType dtype) {
+    dnnl_memory_desc_t d;
+    dnnl_dims_t dim = {rows, cols}, stride = {row, col};
+    CHECK(dnnl_memory_desc_init_by_strides(&d, 2, dim, dtype == DT_BF16 ? dnnl_bf16 : dnnl_f32, stride));
+    return d;
+}
+
+static dnnl_memory_t memory(const dnnl_memory_desc_t *d) {
+    dnnl_memory_t m;
+    CHECK(dnnl_memory_create(&m, d, engine, DNNL_MEMORY_NONE));
+    return m;
+}
+
+static Entry *entry_create(const Key *key) {
+    Entry *t = mem_zero(1, sizeof *t);
+    if (!t) die("out of memory for a oneDNN primitive");
+    t->key = *key;
+    dnnl_memory_desc_t a = plain(key->m, key->k, key->a_row, key->a_col, key->compute);
+    dnnl_memory_desc_t b = plain(key->k, key->n, key->b_row, key->b_col, key->compute);
+    dnnl_memory_desc_t c = plain(key->m, key->n, key->n, 1, key->c_dtype);
+    dnnl_memory_desc_t bias = plain(1, key->n, key->n, 1, DT_F32), any;
+    dnnl_dims_t dim = {key->k, key->n};
+    CHECK(dnnl_memory_desc_init_by_tag(&any, 2, dim, dnnl_bf16, dnnl_format_tag_any));
+    dnnl_matmul_desc_t desc;
+    CHECK(dnnl_matmul_desc_init(&desc, &a, key->pack ? &any : &b, key->bias ? &bias : NULL, &c));
+    dnnl_primitive_attr_t attr;
+    CHECK(dnnl_primitive_attr_create(&attr));
+    CHECK(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    if (key->accumulate) {
+        dnnl_post_ops_t post;
+        CHECK(dnnl_post_ops_create(&post));
+        CHECK(dnnl_post_ops_append_sum(post, 1.0f));
+        CHECK(dnnl_primitive_attr_set_post_ops(attr, post));
+        dnnl_post_ops_destroy(post);
+    }
+    dnnl_primitive_desc_t pd;
+    CHECK(dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL));
+    CHECK(dnnl_primitive_create(&t->multiply, pd));
+    const dnnl_memory_desc_t *b_best = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    t->a = memory(&a);
+    t->b = memory(b_best);
+    t->c = memory(&c);
+    t->bias = key->bias ? memory(&bias) : NULL;
+    t->scratch = memory(scratch);
+    t->scratch_bytes = dnnl_memory_desc_get_size(scratch);
+    t->b_bytes = dnnl_memory_desc_get_size(b_best);
+    if (key->pack) {
+        dnnl_memory_desc_t from = plain(key->k, key->n, key->b_row, key->b_col, DT_F32);
+        dnnl_primitive_desc_t rd;
+        CHECK(dnnl_reorder_primitive_desc_create(&rd, &from, engine, b_best, engine, NULL));
+        CHECK(dnnl_primitive_create(&t->reorder, rd));
+        t->b_plain = memory(&from);
+        dnnl_primitive_desc_destroy(rd);
+    }
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_primitive_attr_destroy(attr);
+    return t;
+}
+
+static Entry *entry_find(const Key *key) {
+    uint64_t h = 0xCBF29CE484222325u;
+    const int64_t part[] = {key->m, key->n, key->k, key->a_row, key->b_row, key->compute, key->accumulate};
+    for (int i = 0; i < COUNT(part); i++) h = (h ^ (uint64_t)part[i]) * 0x100000001B3u;
+    Entry **bucket = &table[(h >> 20) % BUCKETS];
+    for (Entry *t = *bucket; t; t = t->next)
+        if (memcmp(&t->key, key, sizeof *key) == 0) return t;
+    Entry *t = entry_create(key);
+    t->next = *bucket;
+    return *bucket = t;
+}
+
+/* A copy of m in bf16, same strides compressed to rows x cols row-major or column-major as m is. */
+static Mat rounded(Step *s, Mat m) {
+    int64_t n = m.rows * m.cols;
+    bool rows_first = m.col == 1;
+    if ((rows_first ? m.row : m.col) != (rows_first ? m.cols : m.rows))
+        die("gemm: a strided f32 operand in bf16");
+    bf16 *to = step_block(s, (size_t)n * sizeof *to);
+    const float *from = m.data;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < n; i++) to[i] = bf16_from_f32(from[i]);
+    return (Mat){to, DT_BF16, m.rows, m.cols, m.row, m.col};
+}
+
+void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool accumulate) {
+    if (a.cols != b.rows || a.rows != c.rows || b.cols != c.cols || c.col != 1 || c.row != c.cols)
+        die("gemm: shapes");
+    engine_open();
+    if (a.rows == 0 || b.cols == 0) return;
+    Mat a_given = a, b_given = b;
+    bool pack = compute == DT_BF16 && b.dtype == DT_F32;
+    if (compute == DT_BF16 && a.dtype == DT_F32) a = rounded(s, a);
+    if (compute == DT_F32 && (a.dtype != DT_F32 || b.dtype != DT_F32)) die("gemm: bf16 operands in f32");
+    Key key;
+    memset(&key, 0, sizeof key); /* compared with memcmp: padding too */
+    key.m = a.rows, key.n = b.cols, key.k = a.cols;
+    key.a_row = a.row, key.a_col = a.col, key.b_row = b.row, key.b_col = b.col;
+    key.compute = compute, key.c_dtype = c.dtype;
+    key.bias = bias != NULL, key.accumulate = accumulate, key.pack = pack;
+    Entry *t = entry_find(&key);
+    if (pack) {
+        b.data = step_block(s, t->b_bytes);
+        CHECK(dnnl_memory_set_data_handle_v2(t->b_plain, b_given.data, stream));
+        CHECK(dnnl_memory_set_data_handle_v2(t->b, b.data, stream));
+        dnnl_exec_arg_t move[] = {{DNNL_ARG_FROM, t->b_plain}, {DNNL_ARG_TO, t->b}};
+        CHECK(dnnl_primitive_execute(t->reorder, stream, COUNT(move), move));
+    } else {
+        CHECK(dnnl_memory_set_data_handle_v2(t->b, b.data, stream));
+    }
+    void *scratch = step_block(s, t->scratch_bytes);
+    CHECK(dnnl_memory_set_data_handle_v2(t->a, a.data, stream));
+    CHECK(dnnl_memory_set_data_handle_v2(t->c, c.data, stream));
+    CHECK(dnnl_memory_set_data_handle_v2(t->scratch, scratch, stream));
+    if (bias) CHECK(dnnl_memory_set_data_handle_v2(t->bias, (void *)bias, stream));
+    dnnl_exec_arg_t arg[] = {{DNNL_ARG_SRC, t->a},
+                             {DNNL_ARG_WEIGHTS, t->b},
+                             {DNNL_ARG_DST, t->c},
+                             {DNNL_ARG_SCRATCHPAD, t->scratch},
+                             {DNNL_ARG_BIAS, t->bias}};
+    CHECK(dnnl_primitive_execute(t->multiply, stream, bias ? 5 : 4, arg));
+    step_block_free(s, scratch);
+    if (pack) step_block_free(s, b.data);
+    if (a.data != a_given.data) step_block_free(s, a.data);
+}
+
+double gemm_rate(Step *s, DType compute, int64_t m, int64_t n, int64_t k, bool a_transposed,
+                 bool b_transposed, int times) {
+    int64_t da[] = {m, k}, db[] = {k, n}, dc[] = {m, n};
+    Scope scope = scope_open(s);
+    Tensor *ta = step_zeros(s, compute, 2, da), *tb = step_zeros(s, compute, 2, db);
+    Tensor *tc = step_zeros(s, a_transposed ? DT_F32 : compute, 2, dc);
+    Mat a = a_transposed ? mat_transposed(mat(ta, k, m)) : mat(ta, m, k);
+    Mat b = b_transposed ? mat_transposed(mat(tb, n, k)) : mat(tb, k, n);
+    double best = 0;
+    for (int i = 0; i < times; i++) {
+        struct timespec from, to;
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        gemm(s, compute, a, b, mat(tc, m, n), NULL, false);
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        double sec = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        double rate = 2.0 * (double)m * (double)n * (double)k / sec;
+        if (rate > best) best = rate;
+    }
+    scope_close(s, scope, NULL);
+    return best;
+}
+
+#endif

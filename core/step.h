@@ -1,0 +1,83 @@
+/* step: the memory and the tape of one training step.
+ *
+ * A step tensor lives until the step ends, or until neither an open scope nor a tape node needs it. Blocks of
+ * a model open a scope and close it with what they return; all else that backward does not read is free at
+ * once. Backward frees in the reverse order, so gradients fill the holes that activations leave.
+ * Addresses repeat: with the same shapes, every tensor of step 3 lies where it lay in step 2, and after the
+ * first step of a shape nothing here calls an allocator. */
+#ifndef LETHE_STEP_H
+#define LETHE_STEP_H
+
+#include "core/op.h"
+#include "core/rng.h"
+
+/* Per-op clock of `lethe bench`; index as in op_rows. */
+typedef struct StepClock {
+    double forward, backward; /* seconds */
+    int64_t calls;
+} StepClock;
+
+struct Step {
+    DType compute; /* DT_F32, or DT_BF16: what matmuls, attention and norms emit */
+    Backend backend;
+    bool recording; /* the tape is on; step_no_grad turns it off */
+    bool training;  /* dropout and drop path act, batch norm uses the batch */
+    uint64_t seed;
+    uint32_t epoch;        /* of the batch: keys dropout */
+    int64_t index;         /* global step: keys dropout */
+    const int64_t *sample; /* [batch] ids: key dropout and drop path per sample; NULL: 0, 1, 2, .. */
+    double flops;          /* matmul-like FLOPs since step_begin */
+    size_t kept;           /* bytes the tape held when backward began: the activations it must keep */
+    bool check;            /* look at every output and gradient for the first that is not finite */
+    char bad[160];         /* what was found; "" while all is finite */
+    StepClock *clock;      /* NULL: off */
+    struct StepInner *inner;
+};
+
+/* `limit`: most bytes of step memory (address space only until touched); 0: all of the machine's memory. */
+Step *step_create(DType compute, Backend backend, size_t limit, Error *e);
+void step_free(Step *s);
+
+void step_begin(Step *s);        /* forgets every tensor and node of the step before */
+size_t step_peak(const Step *s); /* most bytes of step memory ever in use */
+size_t step_live(const Step *s); /* bytes in use now */
+
+Tensor *step_tensor(Step *s, DType dtype, int ndim, const int64_t *dim); /* undefined contents */
+Tensor *step_zeros(Step *s, DType dtype, int ndim, const int64_t *dim);
+Tensor *step_input(Step *s, const Tensor *outside); /* borrows the data; gradient not wanted */
+Tensor *step_view(Step *s, Tensor *t, int ndim, const int64_t *dim); /* no tape: same data, new shape */
+Tensor *step_copy(Step *s, const Tensor *t);
+
+typedef int32_t Scope; /* a mark in the list of held tensors */
+Scope scope_open(Step *s);
+/* Frees what was made since scope_open and is held by no tape node, all but `keep` (may be NULL). */
+Tensor *scope_close(Step *s, Scope scope, Tensor *keep);
+
+/* Runs until step_grad_on; nests. */
+bool step_no_grad(Step *s); /* returns what recording was */
+void step_grad_on(Step *s, bool was);
+
+/* Walks the tape back from a scalar loss, with d loss = `seed` (1, or 1/accumulation). Gradients of
+ * parameters add into theirs; those of step tensors go with the step unless step_keep_grad asked for them. */
+void tape_backward(Step *s, Tensor *loss, double seed);
+void tape_backward_seeded(
+    Step *s);                   /* the same, from gradients the caller has put on outputs (step_grad_of) */
+void step_keep_grad(Tensor *t); /* before backward: t->grad survives it */
+void step_want_grad(Tensor *t); /* an input becomes something to differentiate by */
+
+/* Activation checkpointing (Chen et al. 2016): runs f(s, self, x) without a tape and again inside backward.
+ * f must be a pure function of x, self and the parameters. */
+typedef Tensor *(*StepFn)(Step *s, void *self, Tensor *x);
+Tensor *step_recompute(Step *s, StepFn f, void *self, Tensor *x);
+
+/* For op.c: see op.h. A hidden tensor is held by its maker, not by a scope. */
+Tensor *step_hidden(Step *s, DType dtype, int ndim, const int64_t *dim);
+void step_record(Step *s, const OpCall *c);
+Tensor *step_grad_of(Step *s, Tensor *t, bool *fresh);
+void *step_block(Step *s, size_t bytes);
+void step_block_free(Step *s, void *p);
+void step_drop(Step *s, Tensor *t); /* gives up one hold */
+void step_pass_grad(Step *s, Tensor *t, Tensor *g);
+void step_check(Step *s, const OpCall *c, bool backward); /* fills s->bad at the first value not finite */
+
+#endif
