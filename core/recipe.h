@@ -11,8 +11,9 @@
  *     X(type, member, JSON path, default as JSON text, lowest, highest, choices, one-line doc)
  *
  * Types: BOOL bool, INT int64_t, REAL double, TEXT char[RECIPE_TEXT], CHOICE int (the index into choices,
- * "adamw|sgd|lars"; in JSON it is the word). REAL3 double[3] (a JSON array of three numbers). For TEXT, lowest
- * and highest bound the length. */
+ * "adamw|sgd|lars"; in JSON it is the word). REAL3 double[3] (a JSON array of three numbers). For TEXT,
+ * lowest and highest bound the length in bytes; highest 0 means as long as fits. A default of NULL makes a
+ * field required. Keys that begin with _ are remarks: skipped, and gone from recipe_text. */
 #ifndef LETHE_RECIPE_H
 #define LETHE_RECIPE_H
 
@@ -37,12 +38,12 @@ typedef struct RecipeTable {
     size_t size; /* of the settings struct */
 } RecipeTable;
 
-#define RECIPE_C_BOOL(m)   bool m;
-#define RECIPE_C_INT(m)    int64_t m;
-#define RECIPE_C_REAL(m)   double m;
-#define RECIPE_C_TEXT(m)   char m[RECIPE_TEXT];
-#define RECIPE_C_CHOICE(m) int m;
-#define RECIPE_C_REAL3(m)  double m[3];
+#define RECIPE_C_BOOL(m)                                                  bool m;
+#define RECIPE_C_INT(m)                                                   int64_t m;
+#define RECIPE_C_REAL(m)                                                  double m;
+#define RECIPE_C_TEXT(m)                                                  char m[RECIPE_TEXT];
+#define RECIPE_C_CHOICE(m)                                                int m;
+#define RECIPE_C_REAL3(m)                                                 double m[3];
 #define RECIPE_MEMBER(type, member, path, standard, lo, hi, choices, doc) RECIPE_C_##type(member)
 #define RECIPE_MEMBERS(FIELDS)                                            FIELDS(RECIPE_MEMBER)
 
@@ -59,11 +60,13 @@ typedef struct Recipe Recipe;
  * as text). Errors name the file with line and column, or the --set argument. */
 bool recipe_open(Recipe **out, const char *path, char *const *set, int n, Error *e);
 /* The same from text already in memory (a checkpoint's recipe); `name` is for messages. */
-bool recipe_parse(Recipe **out, const char *name, const char *text, size_t size, char *const *set, int n, Error *e);
+bool recipe_parse(Recipe **out, const char *name, const char *text, size_t size, char *const *set, int n,
+                  Error *e);
 void recipe_close(Recipe *r); /* NULL is fine */
 
 /* Fills a settings struct (table->size bytes at `settings`) from the recipe, defaults where it is silent;
- * checks type, range and choice of every field. Remembers the table for recipe_finish and recipe_text. */
+ * checks type, range and choice of every field. Remembers the table and a copy of the values for
+ * recipe_finish and recipe_text. On error `settings` is untouched. */
 bool recipe_bind(Recipe *r, const RecipeTable *table, void *settings, Error *e);
 
 /* After the last bind: every key of the file must have been in some table. Else an error that names the key,
@@ -73,7 +76,8 @@ bool recipe_finish(const Recipe *r, Error *e);
 /* The value of a text field before any table is bound ("task"); NULL if absent or not a text. */
 const char *recipe_peek(const Recipe *r, const char *path);
 
-/* The complete recipe, every field of every bound table with its value, as indented JSON. mem_free it. */
+/* The complete recipe, every field of every bound table with its value, as indented JSON in table order:
+ * parsed and written again it is the same text. mem_free it. NULL on error. */
 char *recipe_text(const Recipe *r, Error *e);
 
 /* Reference of the fields of some tables: plain columns for a terminal, or Markdown. mem_free it. */
