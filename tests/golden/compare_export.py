@@ -31,7 +31,8 @@ def build_model(ref, weights, heads, decoder_heads):
     side = round((weights["pos_embed"].shape[1] - 1) ** 0.5)
     norm = partial(torch.nn.LayerNorm, eps=1e-6)
     sizes = dict(img_size=side * patch, patch_size=patch, in_chans=channels, embed_dim=width, mlp_ratio=4)
-    sizes.update(depth=count_blocks(weights, "blocks."), num_heads=heads or max(1, width // 64), norm_layer=norm)
+    sizes.update(depth=count_blocks(weights, "blocks."), num_heads=heads or max(1, width // 64))
+    sizes.update(norm_layer=norm)
     if "decoder_embed.weight" in weights:
         sizes.update(decoder_embed_dim=weights["decoder_embed.weight"].shape[0])
         sizes.update(decoder_depth=count_blocks(weights, "decoder_blocks."), decoder_num_heads=decoder_heads)
