@@ -13,8 +13,10 @@
 
 #ifdef LETHE_DOUBLE
 typedef double real;
+#define real_sqrt __builtin_sqrt
 #else
 typedef float real;
+#define real_sqrt __builtin_sqrtf
 #endif
 
 typedef uint16_t bf16; /* the upper half of a float */

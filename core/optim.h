@@ -1,0 +1,70 @@
+/* optim: AdamW, SGD with momentum and LARS over a parameter store, the learning-rate schedule, and the weight
+ * average (EMA). Settings as in the recipe; formulas as in torch.optim and MAE's util/lars.py. */
+#ifndef LETHE_OPTIM_H
+#define LETHE_OPTIM_H
+
+#include "core/params.h"
+#include "core/recipe.h"
+
+typedef enum { OPTIM_ADAMW, OPTIM_SGD, OPTIM_LARS } OptimKind;
+typedef enum { SCHEDULE_COSINE, SCHEDULE_CONSTANT } ScheduleKind;
+
+#define OPTIM_FIELDS(X)                                                                                      \
+    X(CHOICE, kind, "optim.name", "\"adamw\"", 0, 0, "adamw|sgd|lars", "the optimizer")                      \
+    X(REAL, blr, "optim.blr", "0.00015", 0, 1e3, "",                                                         \
+      "base learning rate: lr = blr * batch * accumulate / 256")                                             \
+    X(REAL, lr, "optim.lr", "0", 0, 1e3, "", "the learning rate itself; 0: from optim.blr")                  \
+    X(REAL, weight_decay, "optim.weight_decay", "0.05", 0, 10, "",                                           \
+      "AdamW: decoupled; not on biases and norms")                                                           \
+    X(REAL, beta1, "optim.beta1", "0.9", 0, 0.99999, "", "AdamW: decay of the first moment")                 \
+    X(REAL, beta2, "optim.beta2", "0.95", 0, 0.999999, "", "AdamW: decay of the second moment")              \
+    X(REAL, eps, "optim.eps", "1e-8", 0, 1, "", "AdamW: added to the root of the second moment")             \
+    X(REAL, momentum, "optim.momentum", "0.9", 0, 0.99999, "", "SGD and LARS")                               \
+    X(REAL, trust, "optim.trust", "0.001", 0, 1, "", "LARS: trust coefficient")                              \
+    X(REAL, layer_decay, "optim.layer_decay", "1", 0.01, 1, "",                                              \
+      "learning rate of layer i is times decay^(depth + 1 - i)")                                             \
+    X(REAL, clip, "optim.clip", "0", 0, 1e9, "", "largest norm of the whole gradient; 0: not clipped")       \
+    X(REAL, ema, "optim.ema", "0", 0, 0.999999, "",                                                          \
+      "decay of a running average of the weights, used by evaluation; 0: none")
+typedef struct OptimSettings {
+    RECIPE_MEMBERS(OPTIM_FIELDS)
+} OptimSettings;
+extern const RecipeTable optim_table;
+
+#define SCHEDULE_FIELDS(X)                                                                                   \
+    X(CHOICE, kind, "schedule.name", "\"cosine\"", 0, 0, "cosine|constant", "shape after the warm-up")       \
+    X(REAL, warmup, "schedule.warmup_epochs", "0", 0, 1e6, "", "epochs of linear warm-up from 0")            \
+    X(REAL, min_lr, "schedule.min_lr", "0", 0, 1e3, "", "where the cosine ends")
+typedef struct ScheduleSettings {
+    RECIPE_MEMBERS(SCHEDULE_FIELDS)
+} ScheduleSettings;
+extern const RecipeTable schedule_table;
+
+/* The learning rate at a fractional epoch: MAE's util/lr_sched.py. The very first step has lr 0 under
+ * warm-up. */
+double schedule_lr(const ScheduleSettings *s, double lr, double epoch, double epochs);
+
+typedef struct Optim {
+    const OptimSettings *set;
+    Params *params;
+    int64_t steps;        /* updates made */
+    real *first, *second; /* AdamW: moments; SGD, LARS: first = momentum, no second. Layout of params->grad */
+    real *average;        /* EMA of the trained parameters, or NULL */
+    double *partial;      /* of the norm: one sum a stretch */
+    int64_t stretches;
+} Optim;
+
+bool optim_open(Optim *o, const OptimSettings *set, Params *params, Error *e);
+void optim_close(Optim *o);
+
+/* Square root of the sum of squares of all gradients, summed in a fixed order. Not finite if any is not. */
+double optim_norm(Optim *o);
+/* One update with the gradients times `scale` (clipping). */
+void optim_update(Optim *o, double lr, double scale);
+/* Puts the averaged weights in the model's place, and back: swaps. Does nothing without an EMA. */
+void optim_swap_average(Optim *o);
+/* The optimizer's tensors for a checkpoint: kind 0 "m.NAME", 1 "v.NAME", 2 "ema.NAME". i < params->count;
+ * NULL where parameter i has none. The header is written to *room. */
+Tensor *optim_tensor(const Optim *o, int kind, int i, Tensor *room);
+
+#endif

@@ -1,0 +1,134 @@
+#include "core/params.h"
+
+#include <math.h>
+#include <string.h>
+
+Tensor *params_add(Params *p, const char *name, int ndim, const int64_t *dim, Init init) {
+    if (p->value) die("params: %s declared after params_build", name);
+    if (strlen(name) >= sizeof p->list[0]->name) die("params: the name %s is too long", name);
+    if (params_find(p, name)) die("params: %s is declared twice", name);
+    if (p->count == p->room) {
+        p->room = p->room ? 2 * p->room : 64;
+        p->list = mem_resize(p->list, (size_t)p->room * sizeof *p->list);
+        if (!p->list) die("params: out of memory");
+    }
+    Param *q = mem_zero(1, sizeof *q);
+    if (!q) die("params: out of memory");
+    strcpy(q->name, name);
+    size_t n = strlen(name);
+    bool is_bias = n >= 5 && strcmp(name + n - 5, ".bias") == 0;
+    q->tensor = (Tensor){.ndim = ndim, .dtype = DT_F32, .name = q->name};
+    memcpy(q->tensor.dim, dim, (size_t)ndim * sizeof *dim);
+    q->init = init;
+    q->decay = ndim > 1 && !is_bias;
+    q->lr_scale = 1;
+    p->list[p->count++] = q;
+    return &q->tensor;
+}
+
+Param *params_of(Tensor *t) {
+    return (Param *)t;
+}
+
+Param *params_find(const Params *p, const char *name) {
+    for (int i = 0; i < p->count; i++)
+        if (strcmp(p->list[i]->name, name) == 0) return p->list[i];
+    return NULL;
+}
+
+static void fill(Param *q, uint64_t seed) {
+    Rng r = rng_open(seed, RNG_INIT, 0, rng_hash(q->name));
+    int64_t n = tensor_count(&q->tensor), rows = q->tensor.ndim ? q->tensor.dim[0] : 1;
+    real *v = tensor_real(&q->tensor);
+    double a = q->init.a, xavier = sqrt(6.0 / (double)(rows + n / rows));
+    double he = sqrt(
+        2.0 / ((double)rows * (q->tensor.ndim == 4 ? (double)(q->tensor.dim[2] * q->tensor.dim[3]) : 1)));
+    for (int64_t i = 0; i < n; i++) {
+        double x = 0;
+        switch (q->init.kind) {
+        case INIT_VALUE:
+            x = a;
+            break;
+        case INIT_NORMAL:
+            x = a * rng_normal(&r);
+            break;
+        case INIT_TRUNC_NORMAL:
+            do x = a * rng_normal(&r);
+            while (x < -2 || x > 2);
+            break;
+        case INIT_UNIFORM:
+            x = rng_range(&r, -a, a);
+            break;
+        case INIT_XAVIER:
+            x = rng_range(&r, -xavier, xavier);
+            break;
+        case INIT_KAIMING:
+            x = he * rng_normal(&r);
+            break;
+        case INIT_LATER:
+            break;
+        }
+        v[i] = (real)x;
+    }
+}
+
+bool params_build(Params *p, uint64_t seed, Error *e) {
+    p->values = 0;
+    for (int i = 0; i < p->count; i++) p->values += (tensor_count(&p->list[i]->tensor) + 15) / 16 * 16;
+    p->value = mem_zero((size_t)p->values, sizeof *p->value);
+    if (!p->value) return error_memory(e, (size_t)p->values * sizeof *p->value);
+    real *at = p->value;
+    for (int i = 0; i < p->count; i++) {
+        p->list[i]->tensor.data = at;
+        at += (tensor_count(&p->list[i]->tensor) + 15) / 16 * 16;
+    }
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < p->count; i++) fill(p->list[i], seed);
+    return true;
+}
+
+bool params_train(Params *p, Error *e) {
+    p->trained = 0;
+    for (int i = 0; i < p->count; i++)
+        if (!p->list[i]->frozen) p->trained += (tensor_count(&p->list[i]->tensor) + 15) / 16 * 16;
+    p->grad = mem_zero((size_t)p->trained + 16, sizeof *p->grad);
+    Tensor *header = mem_zero((size_t)p->count + 1, sizeof *header);
+    if (!p->grad || !header) {
+        mem_free(header);
+        return error_memory(e, (size_t)p->trained * sizeof *p->grad);
+    }
+    p->header = header;
+    real *at = p->grad;
+    for (int i = 0; i < p->count; i++) {
+        Tensor *t = &p->list[i]->tensor;
+        if (p->list[i]->frozen) continue;
+        header[i] = *t;
+        header[i].data = at;
+        t->grad = &header[i];
+        t->needs_grad = t->grad_fresh = true;
+        at += (tensor_count(t) + 15) / 16 * 16;
+    }
+    return true;
+}
+
+void params_zero_grad(Params *p) {
+    for (int i = 0; i < p->count; i++) p->list[i]->tensor.grad_fresh = p->list[i]->tensor.grad != NULL;
+}
+
+void params_settle_grad(Params *p) {
+    for (int i = 0; i < p->count; i++) {
+        Tensor *t = &p->list[i]->tensor;
+        if (!t->grad || !t->grad_fresh) continue;
+        memset(t->grad->data, 0, tensor_bytes(t));
+        t->grad_fresh = false;
+    }
+}
+
+void params_free(Params *p) {
+    for (int i = 0; i < p->count; i++) mem_free(p->list[i]);
+    mem_free(p->list);
+    mem_free(p->value);
+    mem_free(p->grad);
+    mem_free(p->header);
+    *p = (Params){0};
+}

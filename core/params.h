@@ -1,0 +1,59 @@
+/* params: the named store of a model's parameters. Names and shapes are the state-dict keys of the public
+ * PyTorch implementation, so that model.safetensors loads there and theirs load here.
+ *
+ * A model first declares all of them (params_add), then one slab is made and filled (params_build). Values
+ * are f32. Each is drawn from its own stream, keyed by its name: adding one parameter changes no other. */
+#ifndef LETHE_PARAMS_H
+#define LETHE_PARAMS_H
+
+#include "core/rng.h"
+#include "core/tensor.h"
+
+typedef enum {
+    INIT_VALUE,        /* all = a */
+    INIT_NORMAL,       /* N(0, a^2) */
+    INIT_TRUNC_NORMAL, /* N(0, a^2) cut at -2 .. 2, absolute, as timm's trunc_normal_ */
+    INIT_UNIFORM,      /* U(-a, a) */
+    INIT_XAVIER,       /* U(-b, b), b = sqrt(6 / (rows + columns)) of the (dim 0, rest) matrix */
+    INIT_KAIMING,      /* N(0, 2 / fan out), fan out = dim 0 x kernel (He et al. 2015) */
+    INIT_LATER,        /* zero until the model writes it (position tables) */
+} InitKind;
+
+typedef struct Init {
+    InitKind kind;
+    double a;
+} Init;
+
+typedef struct Param {
+    Tensor tensor; /* first: a Tensor * from params_add is also the Param * */
+    char name[96];
+    Init init;
+    bool frozen;     /* no gradient, no optimizer state: position tables, probed backbones */
+    bool buffer;     /* not a parameter in PyTorch's sense: running statistics */
+    bool decay;      /* weight decay applies; set by params_add for tensors of two axes and more, not .bias */
+    int layer;       /* for layer-wise decay: 0 is the input's side, Task.layers the head's */
+    double lr_scale; /* of layer-wise decay; 1 */
+} Param;
+
+typedef struct Params {
+    Param **list;
+    int count, room;
+    real *value, *grad;      /* slabs; grad in the order of the trained parameters */
+    Tensor *header;          /* of the gradients */
+    int64_t values, trained; /* lengths of the slabs, each tensor rounded up to 64 bytes of floats */
+} Params;
+
+/* Declares a parameter. The tensor has no data before params_build. Dies if memory is out or a name comes
+ * twice. */
+Tensor *params_add(Params *p, const char *name, int ndim, const int64_t *dim, Init init);
+Param *params_of(Tensor *t);
+
+bool params_build(Params *p, uint64_t seed, Error *e); /* values; gradients come with params_train */
+bool params_train(Params *p, Error *e);                /* gradients for all that is not frozen */
+void params_free(Params *p);
+Param *params_find(const Params *p, const char *name); /* NULL: no such */
+
+void params_zero_grad(Params *p);   /* marks every gradient as not yet written: the first writer overwrites */
+void params_settle_grad(Params *p); /* after backward: what nobody wrote becomes zero */
+
+#endif

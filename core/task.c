@@ -1,0 +1,17 @@
+#include "core/task.h"
+
+bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, uint64_t seed, Error *e) {
+    *task = (Task){.class = class};
+    if (!class->create(task, recipe, classes, e) || !params_build(&task->params, seed, e)) {
+        task_close(task);
+        return false;
+    }
+    class->prepare(task, false);
+    return true;
+}
+
+void task_close(Task *task) {
+    if (task->class && task->self) task->class->destroy(task);
+    params_free(&task->params);
+    *task = (Task){0};
+}

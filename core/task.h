@@ -1,0 +1,65 @@
+/* task: the one door to a model. The training loop, evaluation, pictures and unlearning ask a model nothing
+ * that does not stand here. MAE and classification fill it in; detection and segmentation will. */
+#ifndef LETHE_TASK_H
+#define LETHE_TASK_H
+
+#include "core/batch.h"
+#include "core/params.h"
+#include "core/recipe.h"
+#include "core/step.h"
+
+typedef struct Metric {
+    const char *name; /* static */
+    double value;
+    bool more_is_better;
+} Metric;
+
+enum { TASK_METRICS = 8 };
+
+/* What a task draws: RGB, 8 bits, rows top down. mem_free(pixel). */
+typedef struct Picture {
+    int width, height;
+    uint8_t *pixel; /* [height, width, 3] */
+} Picture;
+
+typedef struct Task Task;
+
+typedef struct TaskClass {
+    const char *name;             /* the recipe's "task" */
+    const RecipeTable *tables[4]; /* model.* fields; NULL-terminated */
+    /* Fills task->self and declares the parameters. `classes`: of the data set, 0 where it has none. */
+    bool (*create)(Task *task, Recipe *recipe, int classes, Error *e);
+    void (*destroy)(Task *task);
+    /* After params_build, with the weights of --init in place or not (`initialised`): tables, heads,
+     * freezing. */
+    void (*prepare)(Task *task, bool initialised);
+    /* --init: can this tensor of a file be used for that parameter, and if so, in what shape? Position tables
+     * are interpolated, heads of other sizes left out. Default (NULL): same name and shape only. */
+    bool (*adapt)(Task *task, const char *name, const Tensor *from, Param *to);
+    /* Mean loss over the batch, on the tape; `each` (may be NULL) receives f32 [B], the samples' own. */
+    Tensor *(*loss)(Task *task, Step *s, const Batch *batch, Tensor **each);
+    /* What the model says: [B, K] f32 or bf16 (logits; reconstructed patches in order). */
+    Tensor *(*outputs)(Task *task, Step *s, const Batch *batch);
+    /* One vector a sample, [B, D]: the encoder's representation. */
+    Tensor *(*features)(Task *task, Step *s, const Batch *batch);
+    /* Over a whole source (one pass, nothing twice). metric[0] decides which checkpoint is best. */
+    bool (*evaluate)(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e);
+    /* One picture of the batch. `text` receives a line about each sample, or stays empty. */
+    bool (*draw)(Task *task, Step *s, const Batch *batch, Picture *out, char *text, size_t text_size,
+                 Error *e);
+} TaskClass;
+
+struct Task {
+    const TaskClass *class;
+    void *self;
+    Params params;
+    int layers;               /* the last layer's number, for layer-wise decay; 0: has none */
+    int image_size;           /* side of the square the batches must have */
+    const double *mean, *std; /* of the normalisation, per channel: to draw and to undo it */
+};
+
+/* Creates the model a recipe asks for, with fresh weights. */
+bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, uint64_t seed, Error *e);
+void task_close(Task *task);
+
+#endif

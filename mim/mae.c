@@ -1,0 +1,269 @@
+#include "mim/mae.h"
+
+#include "mim/mae_draw.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+RECIPE_TABLE(mae_table, "Masked autoencoder", MaeSettings, MAE_FIELDS);
+
+static bool mae_resolve(MaeSettings *set, int size, Error *e) {
+    static const int64_t preset[VIT_SIZES][3] = {
+        [VIT_MICRO] = {96, 2, 3},  [VIT_TINY] = {128, 4, 4},   [VIT_SMALL] = {256, 4, 8},
+        [VIT_BASE] = {512, 8, 16}, [VIT_LARGE] = {512, 8, 16}, [VIT_HUGE] = {512, 8, 16},
+    };
+    if (!set->decoder_dim) set->decoder_dim = preset[size][0];
+    if (!set->decoder_depth) set->decoder_depth = preset[size][1];
+    if (!set->decoder_heads) set->decoder_heads = preset[size][2];
+    if (set->decoder_dim % set->decoder_heads || set->decoder_dim % 4)
+        return error_set(e, ERROR_VALUE,
+                         "model.decoder_dim %" PRId64
+                         " is not a multiple of 4 and of model.decoder_heads %" PRId64,
+                         set->decoder_dim, set->decoder_heads);
+    return true;
+}
+
+static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
+    (void)classes;
+    Mae *m = mem_zero(1, sizeof *m);
+    if (!m) return error_memory(e, sizeof *m);
+    task->self = m;
+    Params *p = &task->params;
+    if (!recipe_bind(recipe, &vit_table, &m->vit_set, e) || !recipe_bind(recipe, &mae_table, &m->set, e))
+        return false;
+    if (!vit_resolve(&m->vit_set, e) || !mae_resolve(&m->set, m->vit_set.size, e)) return false;
+    if (!vit_declare(&m->vit, p, &m->vit_set, VIT_INIT_MAE, 0, false, e)) return false;
+    int64_t d = m->vit.dim, w = m->set.decoder_dim, pixels = m->vit.patch * m->vit.patch * 3;
+    int64_t patches = m->vit.grid * m->vit.grid;
+    if ((int64_t)((double)patches * (1 - m->set.mask_ratio)) < 1)
+        return error_set(e, ERROR_VALUE, "model.mask_ratio %g leaves none of %" PRId64 " patches",
+                         m->set.mask_ratio, patches);
+    const Init xavier = {INIT_XAVIER, 0}, zero = {INIT_VALUE, 0}, one = {INIT_VALUE, 1};
+    int64_t embed[2] = {w, d}, token[3] = {1, 1, w}, pos[3] = {1, 1 + patches, w}, pred[2] = {pixels, w};
+    m->decoder_embed_w = params_add(p, "decoder_embed.weight", 2, embed, xavier);
+    m->decoder_embed_b = params_add(p, "decoder_embed.bias", 1, &w, zero);
+    m->mask_token = params_add(p, "mask_token", 3, token, (Init){INIT_NORMAL, 0.02});
+    m->decoder_pos_embed = params_add(p, "decoder_pos_embed", 3, pos, (Init){INIT_LATER, 0});
+    m->decoder_block = mem_zero((size_t)m->set.decoder_depth, sizeof *m->decoder_block);
+    if (!m->decoder_block) return error_memory(e, (size_t)m->set.decoder_depth * sizeof *m->decoder_block);
+    for (int i = 0; i < m->set.decoder_depth; i++)
+        m->decoder_block[i] =
+            vit_block_declare(p, "decoder_blocks", i, w, (int)m->set.decoder_heads, VIT_INIT_MAE);
+    m->decoder_norm_w = params_add(p, "decoder_norm.weight", 1, &w, one);
+    m->decoder_norm_b = params_add(p, "decoder_norm.bias", 1, &w, zero);
+    m->decoder_pred_w = params_add(p, "decoder_pred.weight", 2, pred, xavier);
+    m->decoder_pred_b = params_add(p, "decoder_pred.bias", 1, &pixels, zero);
+    params_of(m->vit.pos_embed)->frozen = true;
+    params_of(m->decoder_pos_embed)->frozen = true;
+    task->image_size = (int)m->vit.image_size;
+    return true;
+}
+
+static void destroy(Task *task) {
+    Mae *m = task->self;
+    vit_free(&m->vit);
+    mem_free(m->decoder_block);
+    mem_free(m);
+    task->self = NULL;
+}
+
+/* Both tables are what they are, whatever a file says: they are a function of the grid. */
+static void prepare(Task *task, bool initialised) {
+    (void)initialised;
+    Mae *m = task->self;
+    vit_sincos(m->vit.pos_embed, m->vit.grid);
+    vit_sincos(m->decoder_pos_embed, m->vit.grid);
+}
+
+static bool adapt(Task *task, const char *name, const Tensor *from, Param *to) {
+    (void)task;
+    if (tensor_same_shape(from, &to->tensor)) {
+        memcpy(to->tensor.data, from->data, tensor_bytes(&to->tensor));
+        return true;
+    }
+    return strcmp(name, "pos_embed") == 0 || strcmp(name, "decoder_pos_embed") == 0; /* computed by prepare */
+}
+
+/* ---- masking (3, "Simple implementation"; models_mae.py random_masking) ---- */
+
+typedef struct Draw {
+    float noise;
+    int32_t patch;
+} Draw;
+
+static int draw_order(const void *x, const void *y) {
+    const Draw *a = x, *b = y;
+    if (a->noise != b->noise) return a->noise < b->noise ? -1 : 1;
+    return (a->patch > b->patch) - (a->patch < b->patch);
+}
+
+MaeMask mae_mask(Step *s, const Tensor *noise, double ratio) {
+    int64_t batch = noise->dim[0], count = noise->dim[1], kept = (int64_t)((double)count * (1 - ratio));
+    int64_t keep[2] = {batch, kept}, all[2] = {batch, count};
+    MaeMask m = {step_tensor(s, DT_I32, 2, keep), step_tensor(s, DT_I32, 2, all),
+                 step_tensor(s, DT_F32, 2, all)};
+    Draw *draw = step_block(s, (size_t)count * sizeof *draw);
+    for (int64_t b = 0; b < batch; b++) {
+        for (int64_t l = 0; l < count; l++)
+            draw[l] = (Draw){(float)tensor_real(noise)[b * count + l], (int32_t)l};
+        qsort(draw, (size_t)count, sizeof *draw, draw_order);
+        for (int64_t i = 0; i < count; i++) {
+            if (i < kept) tensor_i32(m.keep)[b * kept + i] = draw[i].patch;
+            tensor_i32(m.restore)[b * count + draw[i].patch] = (int32_t)i;
+            tensor_real(m.mask)[b * count + draw[i].patch] = i < kept ? 0 : 1;
+        }
+    }
+    step_block_free(s, draw);
+    return m;
+}
+
+Tensor *mae_noise(Step *s, const Batch *batch, int64_t patches, RngPurpose purpose, uint32_t epoch) {
+    int64_t dim[2] = {batch->n, patches};
+    Tensor *noise = step_tensor(s, DT_F32, 2, dim);
+    for (int64_t b = 0; b < batch->n; b++) {
+        Rng r = rng_open(s->seed, purpose, epoch, (uint64_t)batch->id[b]);
+        for (int64_t l = 0; l < patches; l++) tensor_real(noise)[b * patches + l] = (real)rng_uniformf(&r);
+    }
+    return noise;
+}
+
+/* ---- forward ---- */
+
+Tensor *mae_encoder(Step *s, const Mae *m, Tensor *image, const MaeMask *mask) {
+    Tensor *x = vit_tokens(s, &m->vit, image, mask->keep); /* [B, 1 + K, D] */
+    x = vit_blocks(s, &m->vit, x);
+    return vit_norm(s, x, m->vit.norm_w, m->vit.norm_b);
+}
+
+Tensor *mae_decoder(Step *s, const Mae *m, Tensor *latent, const MaeMask *mask) {
+    int64_t batch = latent->dim[0], kept = mask->keep->dim[1], count = mask->restore->dim[1];
+    int64_t whole[2] = {batch, 1 + count}, patches[2] = {batch, count};
+    Tensor *order = step_tensor(s, DT_I32, 2, whole), *without_cls = step_tensor(s, DT_I32, 2, patches);
+    for (int64_t b = 0; b < batch; b++) {
+        tensor_i32(order)[b * (1 + count)] = 0; /* the class token stays in front */
+        for (int64_t l = 0; l < count; l++) {
+            int32_t at = tensor_i32(mask->restore)[b * count + l];
+            tensor_i32(order)[b * (1 + count) + 1 + l] = at < kept ? 1 + at : -1; /* -1: the mask token */
+            tensor_i32(without_cls)[b * count + l] = (int32_t)(1 + l);
+        }
+    }
+    Tensor *x = op_linear(s, latent, m->decoder_embed_w, m->decoder_embed_b, ACT_NONE); /* [B, 1 + K, w] */
+    x = op_gather(s, x, order, m->mask_token);                                          /* [B, 1 + L, w] */
+    x = op_add(s, x, m->decoder_pos_embed);
+    for (int i = 0; i < m->set.decoder_depth; i++)
+        x = vit_block(s, &m->decoder_block[i], x, m->vit.recompute);
+    x = op_gather(s, x, without_cls, NULL); /* [B, L, w] */
+    x = vit_norm(s, x, m->decoder_norm_w, m->decoder_norm_b);
+    return op_linear(s, x, m->decoder_pred_w, m->decoder_pred_b, ACT_NONE); /* [B, L, p p 3] */
+}
+
+Tensor *mae_target(Step *s, const Mae *m, Tensor *image) {
+    bool was = step_no_grad(s);
+    Tensor *t = op_patchify(s, image, NULL, (int)m->vit.patch, PATCH_CHANNEL_LAST);
+    step_grad_on(s, was);
+    if (!m->set.norm_pix) return t;
+    int64_t rows = tensor_rows(t), n = tensor_last(t);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        real *v = tensor_real(t) + r * n;
+        double mean = 0, var = 0;
+        for (int64_t j = 0; j < n; j++) mean += (double)v[j];
+        mean /= (double)n;
+        for (int64_t j = 0; j < n; j++) var += ((double)v[j] - mean) * ((double)v[j] - mean);
+        double scale = 1 / sqrt(var / (double)(n - 1) + 1e-6); /* unbiased, as torch.var */
+        for (int64_t j = 0; j < n; j++) v[j] = (real)(((double)v[j] - mean) * scale);
+    }
+    return t;
+}
+
+static Tensor *loss_masked(Task *task, Step *s, const Batch *batch, RngPurpose purpose, uint32_t epoch,
+                           Tensor **each) {
+    Mae *m = task->self;
+    Scope scope = scope_open(s);
+    Tensor *image = step_input(s, &batch->image), *of_patch;
+    MaeMask mask =
+        mae_mask(s, mae_noise(s, batch, m->vit.grid * m->vit.grid, purpose, epoch), m->set.mask_ratio);
+    Tensor *target = mae_target(s, m, image);
+    Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, image, &mask), &mask);
+    Tensor *loss = op_mse(s, pred, target, mask.mask, &of_patch);
+    if (each) {
+        int64_t n = batch->n, count = mask.mask->dim[1];
+        for (int64_t b = 0; b < n; b++) {
+            double sum = 0, hidden = 0;
+            for (int64_t l = 0; l < count; l++) {
+                double w = (double)tensor_real(mask.mask)[b * count + l];
+                sum += w * (double)tensor_real(of_patch)[b * count + l];
+                hidden += w;
+            }
+            tensor_real(*each)[b] = (real)(sum / hidden);
+        }
+    }
+    return scope_close(s, scope, loss);
+}
+
+static Tensor *each_make(Step *s, const Batch *batch) {
+    int64_t n = batch->n;
+    return step_tensor(s, DT_F32, 1, &n);
+}
+
+static Tensor *loss(Task *task, Step *s, const Batch *batch, Tensor **each) {
+    if (each) *each = each_make(s, batch);
+    return loss_masked(task, s, batch, RNG_MASK, batch->epoch, each);
+}
+
+static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
+    Mae *m = task->self;
+    MaeMask mask =
+        mae_mask(s, mae_noise(s, batch, m->vit.grid * m->vit.grid, RNG_EVAL, 0), m->set.mask_ratio);
+    Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, step_input(s, &batch->image), &mask), &mask);
+    int64_t dim[2] = {batch->n, tensor_count(pred) / batch->n};
+    return op_reshape(s, pred, 2, dim);
+}
+
+/* Mean of the patch tokens of the whole image after the norm (nothing is masked). */
+static Tensor *features(Task *task, Step *s, const Batch *batch) {
+    Mae *m = task->self;
+    Tensor *x = vit_blocks(s, &m->vit, vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL));
+    return op_token_mean(s, vit_norm(s, x, m->vit.norm_w, m->vit.norm_b), 1);
+}
+
+/* The loss on hidden patches, each sample under one mask that never changes. */
+static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e) {
+    double sum = 0;
+    int64_t samples = 0;
+    bool was = step_no_grad(s), training = s->training;
+    s->training = false;
+    for (int64_t i = 0; i < source->steps_per_epoch; i++) {
+        const Batch *batch;
+        if (!source->get(source->self, i, &batch, e)) {
+            step_grad_on(s, was);
+            return false;
+        }
+        step_begin(s);
+        Tensor *each = each_make(s, batch);
+        loss_masked(task, s, batch, RNG_EVAL, 0, &each);
+        for (int64_t b = 0; b < batch->n; b++) sum += (double)tensor_real(each)[b];
+        samples += batch->n;
+    }
+    step_grad_on(s, was);
+    s->training = training;
+    metric[0] = (Metric){"loss", sum / (double)samples, false};
+    *count = 1;
+    return true;
+}
+
+const TaskClass mae_class = {
+    .name = "mae",
+    .tables = {&vit_table, &mae_table},
+    .create = create,
+    .destroy = destroy,
+    .prepare = prepare,
+    .adapt = adapt,
+    .loss = loss,
+    .outputs = outputs,
+    .features = features,
+    .evaluate = evaluate,
+    .draw = mae_draw,
+};
