@@ -12,26 +12,22 @@
 #include "core/base.h"
 
 typedef struct Log Log;
+struct Metric; /* core/task.h */
 
 typedef struct LogTotals {
     int64_t steps;    /* of the whole run; 0: not known, then no bar and no ETA */
     double epochs;    /* of the whole run */
-    int64_t interval; /* steps between two rows; the first and the last step are always rows */
+    int64_t interval; /* steps between two rows; step 1 and the last are always rows */
     int console;      /* where lines go: STDOUT_FILENO; -1: nowhere (every rank but the first) */
 } LogTotals;
 
-typedef struct LogMetric {
-    const char *name;
-    double value; /* not finite: null in metrics.jsonl */
-} LogMetric;
-
 typedef struct LogStep {
-    int64_t step;          /* optimizer steps done, this one included: 1, 2, ... */
-    double epoch;          /* passes over the data done, with the fraction of the current one */
-    double loss;           /* of this step */
-    double lr;             /* used in this step */
-    int64_t images;        /* seen in this step, on all ranks */
-    const LogMetric *more; /* `mores` further scalars of the row; may be NULL */
+    int64_t step;              /* optimizer steps done, this one included: 1, 2, ... */
+    double epoch;              /* passes over the data done, with the fraction of the current one */
+    double loss;               /* of this step */
+    double lr;                 /* used in this step */
+    int64_t images;            /* seen in this step, on all ranks */
+    const struct Metric *more; /* `mores` further scalars of the row; may be NULL */
     int mores;
 } LogStep;
 
@@ -43,12 +39,12 @@ void log_close(Log *l); /* NULL is fine */
 /* After every step; decides itself what is due. images_per_second is the rate since the last row. */
 void log_step(Log *l, const LogStep *s);
 
-/* The time since the last step was spent on something else (evaluation, a checkpoint): not counted in rates.
- */
+/* The time since the last step went to something else (evaluation, a checkpoint): not counted in rates. */
 void log_restart_clock(Log *l);
 
-/* A row of evaluation figures: `name` is the data ("test"), a list of n metrics. */
-void log_eval(Log *l, int64_t step, double epoch, const char *name, const LogMetric *list, int n);
+/* A row of evaluation figures: `name` is the data ("test"), a list of n metrics. One that is not finite is
+ * null in metrics.jsonl. */
+void log_eval(Log *l, int64_t step, double epoch, const char *name, const struct Metric *list, int n);
 
 /* A picture for TensorBoard: a PNG file in memory, width x height. Dropped where there is no folder. */
 void log_image(Log *l, int64_t step, const char *tag, const void *png, size_t size, int width, int height);
