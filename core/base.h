@@ -33,6 +33,8 @@ typedef struct Error {
     char text[1000]; /* one line, no newline, NUL-terminated */
 } Error;
 
+#define LETHE_VERSION "0.1.0"
+
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define COUNT(array)      ((int)(sizeof(array) / sizeof((array)[0])))
 

@@ -1,0 +1,86 @@
+/* train: the one training loop, for every task. */
+#ifndef LETHE_TRAIN_H
+#define LETHE_TRAIN_H
+
+#include "core/checkpoint.h"
+#include "core/log.h"
+#include "core/optim.h"
+#include "core/task.h"
+
+#define RUN_FIELDS(X)                                                                                        \
+    X(TEXT, about, "about", "\"\"", 0, 500, "", "a line that says what the recipe is for")                   \
+    X(CHOICE, task, "task", "\"mae\"", 0, 0, "mae|classify", "what is trained")                              \
+    X(INT, seed, "seed", "0", 0, 9007199254740992, "",                                                       \
+      "of weights, order, augmentation, masks: of everything random")                                        \
+    X(CHOICE, device, "device", "\"auto\"", 0, 0, "auto|cpu|cuda", "where it runs")                          \
+    X(CHOICE, dtype, "dtype", "\"f32\"", 0, 0, "f32|bf16", "of matmuls and activations; weights stay f32")   \
+    X(INT, threads, "threads", "0", 0, 4096, "", "OpenMP threads; 0: a thread a core")
+typedef struct RunSettings {
+    RECIPE_MEMBERS(RUN_FIELDS)
+} RunSettings;
+extern const RecipeTable run_table;
+
+#define TRAIN_FIELDS(X)                                                                                      \
+    X(INT, batch, "train.batch", "64", 1, 1000000, "", "samples a forward pass, over all ranks")             \
+    X(INT, accumulate, "train.accumulate", "1", 1, 100000, "", "forward passes an update")                   \
+    X(INT, epochs, "train.epochs", "100", 1, 1000000, "", "passes over the data; the schedule's length")     \
+    X(INT, steps, "train.steps", "0", 0, 1e12, "", "stop after so many updates; 0: by epochs alone")         \
+    X(INT, log_every, "train.log_every", "10", 1, 1000000, "", "updates between rows of metrics.jsonl")      \
+    X(INT, eval_every, "train.eval_every", "1", 0, 1000000, "",                                              \
+      "epochs between evaluations; 0: only at the end")                                                      \
+    X(INT, checkpoint_every, "train.checkpoint_every", "0", 0, 1e12, "",                                     \
+      "updates between checkpoints; 0: one an epoch")                                                        \
+    X(INT, keep, "train.keep", "2", 0, 100000, "", "newest checkpoints kept beside the best; 0: all")
+typedef struct TrainSettings {
+    RECIPE_MEMBERS(TRAIN_FIELDS)
+} TrainSettings;
+extern const RecipeTable train_table;
+
+/* What a run is made of. All borrowed. */
+typedef struct TrainJob {
+    Task *task;
+    Source *train, *test; /* test: NULL if there is none */
+    const RunSettings *run;
+    const TrainSettings *train_set;
+    const OptimSettings *optim;
+    const ScheduleSettings *schedule;
+    const char *out;    /* the run's folder */
+    const char *recipe; /* complete text */
+    bool resume;        /* go on from the last whole checkpoint in `out`, or begin if there is none */
+} TrainJob;
+
+/* Runs to the end. A loss or gradient that is not finite ends it with ERROR_NUMERIC before that update is
+ * made. */
+bool train_run(const TrainJob *job, Error *e);
+
+/* ---- the pieces, for `lethe bench` and tests ---- */
+
+typedef struct Trainer {
+    Task *task;
+    Source *source;
+    Step *step;
+    Optim optim;
+    const TrainSettings *set;
+    const ScheduleSettings *schedule;
+    double lr; /* peak */
+} Trainer;
+
+typedef struct TrainResult {
+    double loss, lr, grad_norm, epoch; /* epoch: passes done after this update */
+    int64_t images;
+} TrainResult;
+
+bool trainer_open(Trainer *t, const TrainJob *job, Error *e);
+void trainer_close(Trainer *t);
+/* Update number `index`, from 0: forward and backward of each batch, then the optimizer. */
+bool trainer_update(Trainer *t, int64_t index, TrainResult *out, Error *e);
+int64_t trainer_updates(const Trainer *t); /* of the whole run */
+
+/* `--init`: takes from a checkpoint or .safetensors file what fits, by name; the task may adapt shapes.
+ * Writes to `note` what was taken, what the file lacks and what was left out. An error if nothing fits. */
+bool task_init_from(Task *task, const char *path, char *note, size_t note_size, Error *e);
+
+/* Fills all parameters from a checkpoint, strictly. */
+bool task_load(Task *task, const Checkpoint *c, Error *e);
+
+#endif
