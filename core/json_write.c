@@ -113,13 +113,12 @@ void json_put_raw(JsonWriter *w, const char *key, const char *json) {
 }
 
 const char *json_real_text(double value, char buffer[32]) {
-    if (value == floor(value) && fabs(value) < 1e15) {
-        snprintf(buffer, 32, "%.0f", value);
-        return buffer;
+    char text[32];
+    bool whole = value == floor(value) && fabs(value) < 1e15; /* 100000, not 1e+05 */
+    if (whole) snprintf(text, sizeof text, "%.0f", value);
+    for (int digits = 1; !whole && digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
     }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(buffer, 32, "%.*g", digits, value);
-        if (strtod(buffer, NULL) == value) break;
-    }
-    return buffer;
+    return memcpy(buffer, text, sizeof text);
 }
