@@ -300,13 +300,14 @@ static const char *last_part(const char *path) {
 }
 
 /* How far a known path is from an unknown one: a misspelt path, else the right key in the wrong section, else
- * a key that holds the unknown one ("warmup" in "warmup_epochs"); INT_MAX where no hint would help. */
+ * a key of which one holds the other ("warmup", "warmup_epochs"); INT_MAX where no hint would help. */
 static int path_distance(const char *unknown, const char *known_path) {
     const char *u = last_part(unknown), *k = last_part(known_path);
     int whole = nearest_distance(unknown, known_path), key = nearest_distance(u, k), limit = nearest_limit(u);
     if (whole <= limit) return whole;
     if (key <= limit) return key + 1;
-    return strlen(u) >= 3 && strstr(k, u) ? limit + 2 + whole : INT_MAX;
+    bool holds = (strlen(u) >= 3 && strstr(k, u)) || (strlen(k) >= 3 && strstr(u, k));
+    return holds ? limit + 2 + whole : INT_MAX;
 }
 
 static bool fail_unknown(const Recipe *r, Json j, const char *path, Error *e) {

@@ -182,6 +182,7 @@ static void test_set_errors(void **state) {
     (void)state;
     static const char *const row[][2] = {
         {"train.bacth=8", "--set train.bacth=8: unknown key; did you mean \"train.batch\"?"},
+        {"train.batch_size=8", "--set train.batch_size=8: unknown key; did you mean \"train.batch\"?"},
         {"train.batch=x",
          "--set train.batch=x: expected a whole number from 1 to 65536, found the text \"x\""},
         {"train.batch=", "--set train.batch=: expected a whole number from 1 to 65536, found the text \"\""},
