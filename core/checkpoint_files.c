@@ -223,7 +223,7 @@ bool checkpoint_file_check(const char *folder, const CheckpointFile *row, bool f
     if (fresh) forget_cache(path);
     if (!hash_file(path, sha256, &size, e)) return false;
     if (size == row->size && strcmp(sha256, row->sha256) == 0) return true;
-    return error_set(e, ERROR_FORMAT, "%s: SHA-256 is %.12s..., %.12s... was written: it is damaged", path,
+    return error_set(e, ERROR_FORMAT, "%s: its SHA-256 is %s, but files.json says %s: it is damaged", path,
                      sha256, row->sha256);
 }
 
