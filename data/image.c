@@ -94,20 +94,38 @@ bool image_read(Image *out, const char *path, const ImageOptions *options, Error
     return ok;
 }
 
-/* Seen from the target: orientations above 4 exchange the axes; then the stored columns, rows or both run
- * backwards (EXIF 2.3, table of tag 0x0112). */
+/* EXIF 2.3, tag 0x0112: orientations above 4 exchange the axes; besides, the stored columns, rows or both may
+ * run backwards. */
+static bool turned(int orientation) {
+    return orientation > 4;
+}
+
+static bool columns_backward(int orientation) {
+    return orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+}
+
+static bool rows_backward(int orientation) {
+    return orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+}
+
+ImageBox image_box_stored(const ImageInfo *i, ImageBox seen) {
+    ImageBox b = turned(i->orientation) ? (ImageBox){seen.y, seen.x, seen.height, seen.width} : seen;
+    if (columns_backward(i->orientation)) b.x = i->width - b.x - b.width;
+    if (rows_backward(i->orientation)) b.y = i->height - b.y - b.height;
+    return b;
+}
+
 bool image_orient(Image *out, const Image *in, int orientation, Error *e) {
     int w = in->width, h = in->height;
-    bool turned = orientation > 4;
-    if (!image_reserve(out, turned ? h : w, turned ? w : h, e)) return false;
-    bool flip_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-    bool flip_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    bool turn = turned(orientation), back_x = columns_backward(orientation),
+         back_y = rows_backward(orientation);
+    if (!image_reserve(out, turn ? h : w, turn ? w : h, e)) return false;
     for (int y = 0; y < out->height; y++) {
         uint8_t *to = out->pixel + (size_t)y * (size_t)out->width * 3;
         for (int x = 0; x < out->width; x++, to += 3) {
-            int sx = turned ? y : x, sy = turned ? x : y;
-            if (flip_x) sx = w - 1 - sx;
-            if (flip_y) sy = h - 1 - sy;
+            int sx = turn ? y : x, sy = turn ? x : y;
+            if (back_x) sx = w - 1 - sx;
+            if (back_y) sy = h - 1 - sy;
             memcpy(to, in->pixel + ((size_t)sy * (size_t)w + (size_t)sx) * 3, 3);
         }
     }

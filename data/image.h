@@ -47,6 +47,10 @@ typedef struct ImageInfo {
     int orientation;   /* EXIF 1..8, 1 = as stored; always 1 when options say not to orient */
 } ImageInfo;
 
+typedef struct ImageBox {
+    int x, y, width, height; /* pixels */
+} ImageBox;
+
 /* Size of the picture as seen: sides exchanged by orientations 5 to 8. */
 int image_info_width(const ImageInfo *i);
 int image_info_height(const ImageInfo *i);
@@ -59,11 +63,6 @@ bool image_decode(Image *out, const uint8_t *data, size_t size, const char *name
                   Error *e);
 bool image_read(Image *out, const char *path, const ImageOptions *options, Error *e);
 
-/* A rectangle of the stored picture, in stored pixels. */
-typedef struct ImageBox {
-    int x, y, width, height;
-} ImageBox;
-
 /* Decodes no more than a rectangle needs. The result is the part [x, x + out.width) x [y, y + out.height) of
  * the stored picture shrunk `shrink` times (1, 2, 4 or 8, by libjpeg-turbo's scaled inverse DCT); it covers
  * `box` and is a little larger, since JPEG is coded in blocks. shrink 1 gives exactly the pixels of a full
@@ -73,6 +72,9 @@ typedef struct ImagePart {
 } ImagePart;
 bool image_decode_part(Image *out, ImagePart *part, const uint8_t *data, size_t size, const char *name,
                        ImageBox box, int max_shrink, const ImageOptions *options, Error *e);
+
+/* The box of stored pixels behind a box of the picture as seen. */
+ImageBox image_box_stored(const ImageInfo *i, ImageBox seen);
 
 /* out = `in` as seen under EXIF orientation 1..8; out and in are different images. */
 bool image_orient(Image *out, const Image *in, int orientation, Error *e);

@@ -3,13 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* A weight that falls on the middle between two fixed-point steps is rounded as Pillow rounds it only if
- * products and sums are rounded one by one, without fused multiply-add. */
-#ifdef __clang__
-#pragma STDC FP_CONTRACT OFF
-#else
-#pragma GCC optimize("fp-contract=off")
-#endif
+#include "data/exact.h"
 
 enum { FRACTION = 22, SPLIT = 15 };
 
