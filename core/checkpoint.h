@@ -53,7 +53,7 @@ typedef struct CheckpointState {
     int64_t step;                    /* optimizer steps done; the checkpoint's name */
     int64_t epoch;                   /* passes begun */
     int64_t seed;                    /* 0 .. 2^53 */
-    char version[CHECKPOINT_NAME];   /* of the program that wrote it */
+    char version[CHECKPOINT_NAME];   /* LETHE_VERSION of the program that wrote it; filled in by save */
     char best_name[CHECKPOINT_NAME]; /* the metric that `best` goes by */
     double best;
     int64_t best_step; /* -1: none yet */

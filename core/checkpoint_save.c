@@ -210,6 +210,7 @@ static bool put_manifest(Saving *s, Error *e) {
 
 static bool put_state(Saving *s, Error *e) {
     CheckpointState state = *s->contents->state;
+    snprintf(state.version, sizeof state.version, "%s", LETHE_VERSION);
     memcpy(state.recipe_sha256, s->store->recipe_sha256, HASH_TEXT);
     char *text = checkpoint_state_text(&state, e);
     bool ok = text && put_file(s, "state.json", text, e) && put_file(s, "recipe.json", s->store->recipe, e);

@@ -64,7 +64,7 @@ static inline void run_init(Run *r, int64_t step) {
     r->optim[0] = (NamedTensor){"m.head.weight", &r->t_m};
     r->optim[1] = (NamedTensor){"v.head.weight", &r->t_v};
     r->average[0] = (NamedTensor){"head.weight", &r->t_ema};
-    r->state = (CheckpointState){.seed = 17, .version = "0.1", .best_name = "loss", .best_step = -1};
+    r->state = (CheckpointState){.seed = 17, .best_name = "loss", .best_step = -1};
     r->state.scalar_count = 2;
     r->state.scalar[0] = (CheckpointScalar){"adam.steps", 123456789};
     r->state.scalar[1] = (CheckpointScalar){"lr", 0.1 + 0.2};

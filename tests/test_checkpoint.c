@@ -18,6 +18,12 @@ static void round_trip(void **state) {
     CheckpointStore *s = run_open(folder, false, 0);
     run_init(&r, 10);
     r.state.best = (double)NAN;
+    static const double odd[] = {-0.0, 5e-324, 1.7976931348623157e308, -1.0 / 3, 9007199254740993.0, 1e23};
+    for (int i = 0; i < COUNT(odd); i++) {
+        CheckpointScalar *x = &r.state.scalar[r.state.scalar_count++];
+        snprintf(x->name, sizeof x->name, "odd.%d", i);
+        x->value = odd[i];
+    }
     CheckpointContents contents = run_contents(&r, true);
     assert_true(checkpoint_store_save(s, &contents, &saved, &e));
     assert_string_equal(saved.path, run_path(folder, "checkpoints/10"));
@@ -30,13 +36,15 @@ static void round_trip(void **state) {
     assert_int_equal(got->step, 10);
     assert_int_equal(got->epoch, 1);
     assert_int_equal(got->seed, 17);
-    assert_string_equal(got->version, "0.1");
+    assert_string_equal(got->version, LETHE_VERSION);
     assert_string_equal(got->best_name, "loss");
     assert_true(isnan(got->best));
     assert_int_equal(got->best_step, -1);
     assert_true(*checkpoint_scalar(got, "lr") == 0.1 + 0.2);
     assert_true(*checkpoint_scalar(got, "adam.steps") == 123456789);
     assert_null(checkpoint_scalar(got, "none"));
+    for (int i = 0; i < COUNT(odd); i++)
+        assert_memory_equal(&got->scalar[2 + i].value, &odd[i], sizeof odd[i]);
     assert_string_equal(checkpoint_recipe(c), run_recipe);
     assert_true(checkpoint_manifest(c, path, &e));
     checkpoint_close(c);
