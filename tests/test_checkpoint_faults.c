@@ -32,6 +32,8 @@ static int64_t check_run(const char *folder, int64_t before, int64_t after) {
     int64_t found = run_load(folder, note, &e);
     if (found != before && found != after) fail_msg("found step %" PRId64 ": %s", found, e.text);
     if (found >= 0) assert_string_equal(note, "");
+    /* `last` is never gone, not even for a moment */
+    if (before >= 0) assert_true(run_load(run_path(folder, "checkpoints/last"), note, &e) > 0);
     static const int64_t step[] = {10, 20};
     for (int i = 0; i < COUNT(step); i++) {
         snprintf(name, sizeof name, "checkpoints/%" PRId64, step[i]);
@@ -90,6 +92,8 @@ static void failing_calls(void **state) {
                     if (kind != FAULT_REMOVE) assert_int_equal(leftovers(folder), placed);
                     bool past = fault_count() <= n;
                     if (past) assert_true(ok && n > 0);
+                    if (!past && kind != FAULT_REMOVE && (action[a] == EIO || action[a] == FAULT_FULL))
+                        assert_false(ok); /* no failure goes unheard */
                     check_resumes(folder);
                     run_clean(folder);
                     if (past) break;
