@@ -63,7 +63,8 @@ struct Op {
     void (*backward[BACKEND_COUNT])(OpCall *c);      /* all NULL: has no derivative */
     unsigned needs;                                  /* what backward reads beside saves and out->grad */
     double (*flops)(const OpCall *c, bool backward); /* matmul-like FLOPs; NULL: not counted */
-    bool bf16;                                       /* the CPU kernel takes bf16 probes too */
+    bool bf16;                                       /* the CPU kernel takes in[0] in bf16 too, */
+    unsigned bf16_with;                              /* and these inputs together with it */
     const Probe *probe;
     int probes;
 };

@@ -11,6 +11,21 @@ typedef enum {
     PATCH_CHANNEL_LAST,  /* (row, column, channel): MAE's target */
 } PatchOrder;
 
+typedef enum { POINT_SIGMOID, POINT_TANH, POINT_EXP, POINT_LOG, POINT_GELU, POINT_RELU } PointKind;
+typedef enum { ARITH_SUB, ARITH_MUL, ARITH_DIV } ArithKind;
+typedef enum { REDUCE_SUM, REDUCE_MEAN } ReduceKind;
+typedef enum { LOSS_L1, LOSS_SMOOTH_L1, LOSS_BCE } PointLoss;
+typedef enum { POOL_MAX, POOL_MEAN } PoolKind;
+
+typedef enum {
+    INTERPOLATE_NEAREST,          /* torch's "nearest" */
+    INTERPOLATE_BILINEAR,         /* torch's "bilinear", align_corners=False */
+    INTERPOLATE_BILINEAR_CORNERS, /* the same with align_corners=True */
+    INTERPOLATE_BICUBIC_TORCH,    /* torch's "bicubic": a = -0.75, the border repeated, no antialiasing */
+    INTERPOLATE_BILINEAR_PILLOW,  /* Pillow's and torch's antialias=True: the support grows when shrinking */
+    INTERPOLATE_BICUBIC_PILLOW,   /* the same with a = -0.5 */
+} InterpolateKind;
+
 #define OP(name, arguments)                                                                                  \
     Tensor *op_##name arguments;                                                                             \
     extern const Op name##_row;

@@ -305,6 +305,7 @@ void step_pass_grad(Step *s, Tensor *t, Tensor *g) {
         h->block->refs++;
         h->data = g->data;
         h->holds = 1;
+        h->keep_grad = t->keep_grad;
         h->name = t->name;
         t->grad = h;
         return;
@@ -334,9 +335,10 @@ static void backward_to(Step *s, int mark);
 static void node_recompute(Step *s, Node *n) {
     Scope scope = scope_open(s);
     int mark = s->inner->nodes;
-    bool was = s->recording;
-    s->recording = true;
+    bool was = s->recording, was_again = s->again;
+    s->recording = s->again = true;
     Tensor *y = n->again(s, n->self, n->call.in[0]);
+    s->again = was_again;
     Tensor *g = n->call.out[0]->grad;
     y->grad = g;
     g->holds++;

@@ -22,6 +22,7 @@ struct Step {
     Backend backend;
     bool recording; /* the tape is on; step_no_grad turns it off */
     bool training;  /* dropout and drop path act, batch norm uses the batch */
+    bool again;     /* backward is running a segment once more: running statistics stay as they are */
     uint64_t seed;
     uint32_t epoch;        /* of the batch: keys dropout */
     int64_t index;         /* global step: keys dropout */

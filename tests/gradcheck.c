@@ -2,30 +2,13 @@
  * The adjoint test: for random u and v, (u, f(x + h v) - f(x - h v)) / 2h must equal (backward(u), v), input
  * by input, within LIMIT. Built with -DLETHE_DOUBLE: real is double and reference kernels run. */
 #include "core/ops.h"
-#include "core/step.h"
+#include "tests/probe.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const double STEP_H = 1e-5, LIMIT = 1e-6;
-
-static void fill(Tensor *t, const ProbeIn *in, Rng *r) {
-    double lo = in->lo, hi = in->hi;
-    if (lo == 0 && hi == 0) lo = -1, hi = 1;
-    for (int64_t i = 0; i < tensor_count(t); i++) {
-        if (t->dtype == DT_I32)
-            tensor_i32(t)[i] =
-                (int32_t)(in->least + (int64_t)rng_below(r, (uint64_t)(in->below - in->least)));
-        else
-            tensor_real(t)[i] = rng_range(r, lo, hi);
-    }
-}
-
-static Tensor *make(Step *s, const ProbeIn *in) {
-    return step_tensor(s, in->below > 0 ? DT_I32 : DT_F32, in->ndim, in->dim);
-}
 
 /* (u, f(inputs)) with u drawn anew from the same stream each time. */
 static double weighed(Step *s, const Op *op, const Probe *p, Tensor *const in[OP_IN]) {
@@ -48,16 +31,7 @@ static double weighed(Step *s, const Op *op, const Probe *p, Tensor *const in[OP
 static int check(Step *s, const Op *op, const Probe *p, uint64_t seed) {
     step_begin(s);
     Rng r = rng_open(seed, RNG_TEST, 1, 0);
-    OpCall c = {0};
-    for (int k = 0; k < OP_IN; k++) {
-        if (p->in[k].ndim == 0) continue;
-        c.in[k] = make(s, &p->in[k]);
-        c.in[k]->name = "input";
-        fill(c.in[k], &p->in[k], &r);
-        if (c.in[k]->dtype == DT_F32 && !p->in[k].constant) step_want_grad(c.in[k]);
-    }
-    memcpy(c.f, p->f, sizeof c.f);
-    memcpy(c.i, p->i, sizeof c.i);
+    OpCall c = probe_open(s, p, &r);
     op_run(s, op, &c);
     Rng ru = rng_open(2, RNG_TEST, 0, 0);
     Tensor *g = step_grad_of(s, c.out[0], NULL);

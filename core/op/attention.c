@@ -323,6 +323,7 @@ const Op attention_row = {
     .needs = NEED_IN(0) | NEED_IN(1) | NEED_IN(2) | NEED_IN(3) | NEED_OUT(0),
     .flops = flops,
     .bf16 = true,
+    .bf16_with = NEED_IN(1) | NEED_IN(2),
     .probe = probes,
     .probes = COUNT(probes),
 };
