@@ -16,15 +16,15 @@ static void cover_line(Plane *cover, const Box *box, float x0, float y0, float x
         sign = -1.0f;
     }
     float slope = (x1 - x0) / (y1 - y0);
-    int from = (int)fmaxf(floorf(y0), (float)box->y0), to = (int)fminf(ceilf(y1), (float)box->y1);
+    int from = (int)maxf(floorf(y0), (float)box->y0), to = (int)minf(ceilf(y1), (float)box->y1);
     for (int row = from; row < to; row++) {
-        float top = fmaxf(y0, (float)row), low = fminf(y1, (float)row + 1.0f), dy = sign * (low - top);
+        float top = maxf(y0, (float)row), low = minf(y1, (float)row + 1.0f), dy = sign * (low - top);
         if (low <= top) continue;
         float a = x0 + (top - y0) * slope, b = x0 + (low - y0) * slope;
-        float left = fminf(a, b), right = fmaxf(a, b), *v = cover->v + (size_t)row * (size_t)cover->w;
+        float left = minf(a, b), right = maxf(a, b), *v = cover->v + (size_t)row * (size_t)cover->w;
         int first = (int)clampf(floorf(left), (float)box->x0, (float)box->x1);
         int last = (int)clampf(floorf(right), (float)box->x0, (float)box->x1);
-        float per = dy / fmaxf(right - left, 1e-6f), before = 0.0f;
+        float per = dy / maxf(right - left, 1e-6f), before = 0.0f;
         for (int col = first; col <= last && col < box->x1; col++) {
             float l = clampf(left, (float)col, (float)col + 1.0f),
                   r = clampf(right, (float)col, (float)col + 1.0f);
@@ -45,8 +45,8 @@ void draw_path(Brush *brush, const Path *path) {
     for (int i = 0; i < path->points; i++) {
         px[i] = m->xx * path->x[i] + m->xy * path->y[i] + m->x0;
         py[i] = m->yx * path->x[i] + m->yy * path->y[i] + m->y0;
-        lo_x = fminf(lo_x, px[i]), hi_x = fmaxf(hi_x, px[i]);
-        lo_y = fminf(lo_y, py[i]), hi_y = fmaxf(hi_y, py[i]);
+        lo_x = minf(lo_x, px[i]), hi_x = maxf(hi_x, px[i]);
+        lo_y = minf(lo_y, py[i]), hi_y = maxf(hi_y, py[i]);
     }
     Box *b = &brush->box;
     b->x0 = (int)clampf(floorf(lo_x), 0.0f, (float)cover->w);
@@ -71,7 +71,7 @@ void draw_path(Brush *brush, const Path *path) {
         float sum = 0.0f, *v = cover->v + (size_t)y * (size_t)cover->w;
         for (int x = b->x0; x < b->x1; x++) {
             sum += v[x];
-            v[x] = fminf(fabsf(sum), 1.0f);
+            v[x] = minf(fabsf(sum), 1.0f);
         }
     }
 }
@@ -138,7 +138,7 @@ void draw_gradient(Brush *brush, float x0, float y0, Rgb from, float x1, float y
     const Map *m = &brush->map;
     float ax = m->xx * x0 + m->xy * y0 + m->x0, ay = m->yx * x0 + m->yy * y0 + m->y0;
     float dx = m->xx * x1 + m->xy * y1 + m->x0 - ax, dy = m->yx * x1 + m->yy * y1 + m->y0 - ay;
-    float norm = 1.0f / fmaxf(dx * dx + dy * dy, 1e-12f);
+    float norm = 1.0f / maxf(dx * dx + dy * dy, 1e-12f);
     for (int y = brush->box.y0; y < brush->box.y1; y++) {
         size_t row = (size_t)y * (size_t)brush->cover.w;
         for (int x = brush->box.x0; x < brush->box.x1; x++) {

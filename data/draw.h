@@ -108,6 +108,15 @@ static inline Rgb rgb_plus(Rgb a, Rgb b) {
     return (Rgb){a.r + b.r, a.g + b.g, a.b + b.b};
 }
 
+/* Without the NaN rules of fminf and fmaxf, which cost a call each. */
+static inline float minf(float a, float b) {
+    return a < b ? a : b;
+}
+
+static inline float maxf(float a, float b) {
+    return a > b ? a : b;
+}
+
 static inline float clampf(float x, float lo, float hi) {
     return x < lo ? lo : x > hi ? hi : x;
 }

@@ -59,24 +59,56 @@ static void blur_line(const Rgb *in, Rgb *out, int n, size_t stride, const float
     }
 }
 
-bool canvas_blur(Canvas *canvas, float sigma, Error *e) {
-    enum { MOST = 64 };
-    int radius = (int)fminf(ceilf(2.5f * sigma), MOST);
-    if (radius < 1 || sigma < 0.05f) return true;
+/* A running mean of 2 r + 1 samples; edge pixels repeat. */
+static void mean_line(const Rgb *in, Rgb *out, int n, size_t stride, int r) {
+    Rgb sum = rgb_scale(in[0], (float)(r + 1));
+    for (int k = 1; k <= r; k++) sum = rgb_plus(sum, in[(size_t)(k < n ? k : n - 1) * stride]);
+    for (int i = 0; i < n; i++) {
+        out[(size_t)i * stride] = rgb_scale(sum, 1.0f / (float)(2 * r + 1));
+        Rgb enter = in[(size_t)(i + r + 1 < n ? i + r + 1 : n - 1) * stride];
+        sum = rgb_plus(sum, rgb_plus(enter, rgb_scale(in[(size_t)(i > r ? i - r : 0) * stride], -1.0f)));
+    }
+}
+
+/* A narrow kernel by its weights. */
+static void blur_narrow(Canvas *canvas, Rgb *spare, float sigma) {
+    enum { MOST = 5 };
     float weight[MOST + 1], total = 0.0f;
-    for (int k = 0; k <= radius; k++) {
+    for (int k = 0; k <= MOST; k++) {
         weight[k] = expf(-0.5f * (float)(k * k) / (sigma * sigma));
         total += k ? 2.0f * weight[k] : weight[k];
     }
-    for (int k = 0; k <= radius; k++) weight[k] /= total;
-    Canvas spare;
-    if (!canvas_new(&spare, canvas->w, canvas->h, e)) return false;
+    for (int k = 0; k <= MOST; k++) weight[k] /= total;
+    int radius = sigma < 0.8f ? 2 : MOST;
     for (int y = 0; y < canvas->h; y++) {
         size_t at = (size_t)y * (size_t)canvas->w;
-        blur_line(canvas->px + at, spare.px + at, canvas->w, 1, weight, radius);
+        blur_line(canvas->px + at, spare + at, canvas->w, 1, weight, radius);
     }
     for (int x = 0; x < canvas->w; x++)
-        blur_line(spare.px + x, canvas->px + x, canvas->h, (size_t)canvas->w, weight, radius);
+        blur_line(spare + x, canvas->px + x, canvas->h, (size_t)canvas->w, weight, radius);
+}
+
+/* A wide one by two running means that have its variance together: (w^2 - 1) / 6 = sigma^2. */
+static void blur_wide(Canvas *canvas, Rgb *spare, float sigma) {
+    int radius = (int)(0.5f * sqrtf(6.0f * sigma * sigma + 1.0f));
+    for (int pass = 0; pass < 2; pass++) {
+        for (int y = 0; y < canvas->h; y++) {
+            size_t at = (size_t)y * (size_t)canvas->w;
+            mean_line(canvas->px + at, spare + at, canvas->w, 1, radius);
+        }
+        for (int x = 0; x < canvas->w; x++)
+            mean_line(spare + x, canvas->px + x, canvas->h, (size_t)canvas->w, radius);
+    }
+}
+
+bool canvas_blur(Canvas *canvas, float sigma, Error *e) {
+    Canvas spare;
+    if (sigma < 0.05f) return true;
+    if (!canvas_new(&spare, canvas->w, canvas->h, e)) return false;
+    if (sigma <= 2.0f)
+        blur_narrow(canvas, spare.px, sigma);
+    else
+        blur_wide(canvas, spare.px, sigma);
     canvas_free(&spare);
     return true;
 }
@@ -100,23 +132,32 @@ Rgb canvas_at(const Canvas *canvas, float x, float y) {
 }
 
 /* sRGB's curve; above 0.7 a shoulder bends highlights so that 1.6 and more becomes white. */
-static uint8_t byte_of(float x) {
+static float encode(float x) {
     const float knee = 0.7f, top = 1.6f;
-    x = fmaxf(x, 0.0f);
     if (x > knee) {
-        float t = fminf((x - knee) / (top - knee), 1.0f);
+        float t = minf((x - knee) / (top - knee), 1.0f);
         x = knee + (1.0f - knee) * (1.0f - (1.0f - t) * (1.0f - t) * (1.0f - t));
     }
-    float s = x <= 0.0031308f ? 12.92f * x : 1.055f * powf(x, 1.0f / 2.4f) - 0.055f;
-    return (uint8_t)(255.0f * s + 0.5f);
+    return 255.0f * (x <= 0.0031308f ? 12.92f * x : 1.055f * powf(x, 1.0f / 2.4f) - 0.055f) + 0.5f;
 }
 
 void draw_bytes(const Canvas *canvas, uint8_t *rgb) {
+    /* The curve is looked up by square root, in which it is nearly straight: off by less than 0.02 steps. */
+    enum { STEPS = 512 };
+    float curve[STEPS + 2];
+    const float top = 1.27f; /* a little above the root of the shoulder's end */
+    for (int i = 0; i < STEPS + 2; i++) {
+        float root = top * (float)i / STEPS;
+        curve[i] = encode(root * root);
+    }
     size_t n = (size_t)canvas->w * (size_t)canvas->h;
     for (size_t i = 0; i < n; i++) {
-        rgb[3 * i] = byte_of(canvas->px[i].r);
-        rgb[3 * i + 1] = byte_of(canvas->px[i].g);
-        rgb[3 * i + 2] = byte_of(canvas->px[i].b);
+        float c[3] = {canvas->px[i].r, canvas->px[i].g, canvas->px[i].b};
+        for (int k = 0; k < 3; k++) {
+            float at = minf(sqrtf(maxf(c[k], 0.0f)), top) * (STEPS / top);
+            int j = (int)at;
+            rgb[3 * i + (size_t)k] = (uint8_t)mixf(curve[j], curve[j + 1], at - (float)j);
+        }
     }
 }
 

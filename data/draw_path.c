@@ -57,7 +57,7 @@ void path_stroke(Path *path, float x0, float y0, float cx, float cy, float x1, f
     for (int i = 0; i <= STEPS; i++) {
         float t = (float)i / STEPS, s = 1.0f - t, w = 0.5f * mixf(w0, w1, t);
         float dx = s * (cx - x0) + t * (x1 - cx), dy = s * (cy - y0) + t * (y1 - cy);
-        float scale = w / fmaxf(sqrtf(dx * dx + dy * dy), 1e-9f);
+        float scale = w / maxf(sqrtf(dx * dx + dy * dy), 1e-9f);
         px[i] = s * s * x0 + 2.0f * s * t * cx + t * t * x1;
         py[i] = s * s * y0 + 2.0f * s * t * cy + t * t * y1;
         nx[i] = -dy * scale, ny[i] = dx * scale;

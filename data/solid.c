@@ -2,7 +2,7 @@
 
 bool sheet_new(Sheet *sheet, int rows, int cols, bool wrap, Error *e) {
     size_t size = (size_t)rows * (size_t)cols * sizeof(Vertex);
-    *sheet = (Sheet){rows, cols, wrap, mem_get(size)};
+    *sheet = (Sheet){rows, cols, wrap, -1e9f, mem_get(size)};
     return sheet->v ? true : error_memory(e, size);
 }
 
@@ -61,7 +61,7 @@ void view_clear(View *view) {
 
 Vec view_project(const View *view, Vec p) {
     float x = vec_dot(p, view->right), y = vec_dot(p, view->up), z = vec_dot(p, view->toward);
-    float k = view->distance > 0.0f ? view->distance / fmaxf(view->distance - z, 0.1f) : 1.0f;
+    float k = view->distance > 0.0f ? view->distance / maxf(view->distance - z, 0.1f) : 1.0f;
     return (Vec){view->cx + view->scale * k * x, view->cy - view->scale * k * y, z};
 }
 
@@ -73,60 +73,90 @@ static inline Vec mix3_vec(Vec a, Vec b, Vec c, const float w[3]) {
     return (Vec){mix3(a.x, b.x, c.x, w), mix3(a.y, b.y, c.y, w), mix3(a.z, b.z, c.z, w)};
 }
 
-/* Barycentric walk over the triangle's box. Attributes are mixed without perspective: triangles are a few
- * pixels wide. */
-static void draw_triangle(View *view, const Vertex *v[3], const Vec s[3], Side side, Shade shade,
-                          const void *what) {
-    float area = (s[1].x - s[0].x) * (s[2].y - s[0].y) - (s[2].x - s[0].x) * (s[1].y - s[0].y);
+typedef struct Corner {
+    const Vertex *v;
+    Vec seen; /* pixel x, pixel y, depth */
+} Corner;
+
+static Vertex mix_vertex(const Corner c[3], const float w[3], bool whole) {
+    const Vertex *a = c[0].v, *b = c[1].v, *d = c[2].v;
+    Vertex f;
+    f.at = mix3_vec(a->at, b->at, d->at, w);
+    f.u = mix3(a->u, b->u, d->u, w), f.v = mix3(a->v, b->v, d->v, w);
+    f.a = mix3(a->a, b->a, d->a, w), f.b = mix3(a->b, b->b, d->b, w);
+    if (whole) {
+        f.normal = mix3_vec(a->normal, b->normal, d->normal, w);
+        f.flow = mix3_vec(a->flow, b->flow, d->flow, w);
+    }
+    return f;
+}
+
+/* Barycentric walk over the pixel centres in the triangle's box; most boxes hold none or a few. Attributes
+ * are mixed without perspective: triangles are a few pixels wide. */
+static void draw_triangle(View *view, const Corner c[3], Side side, Shade shade, const void *what) {
+    Vec p = c[0].seen, q = c[1].seen, r = c[2].seen;
+    float ax = q.x - p.x, ay = q.y - p.y, bx = r.x - p.x, by = r.y - p.y, area = ax * by - bx * ay;
     bool back = area > 0.0f; /* y is down on the screen */
-    if (fabsf(area) < 1e-9f || (side == SIDE_FRONT && back) || (side == SIDE_BACK && !back)) return;
-    float lo_x = fminf(s[0].x, fminf(s[1].x, s[2].x)), hi_x = fmaxf(s[0].x, fmaxf(s[1].x, s[2].x));
-    float lo_y = fminf(s[0].y, fminf(s[1].y, s[2].y)), hi_y = fmaxf(s[0].y, fmaxf(s[1].y, s[2].y));
-    if (!(hi_x > 0.0f && hi_y > 0.0f && lo_x < (float)view->w && lo_y < (float)view->h)) return;
-    int x0 = (int)fmaxf(ceilf(lo_x - 0.5f), 0.0f),
-        x1 = (int)fminf(floorf(hi_x - 0.5f), (float)view->w - 1.0f);
-    int y0 = (int)fmaxf(ceilf(lo_y - 0.5f), 0.0f),
-        y1 = (int)fminf(floorf(hi_y - 0.5f), (float)view->h - 1.0f);
-    float scale = 1.0f / area;
-    float step1 = (s[2].y - s[0].y) * scale, step2 = -(s[1].y - s[0].y) * scale;
+    if ((side == SIDE_FRONT && back) || (side == SIDE_BACK && !back)) return;
+    int x0 = (int)ceilf(maxf(minf(p.x, minf(q.x, r.x)) - 0.5f, 0.0f));
+    int x1 = (int)floorf(minf(maxf(p.x, maxf(q.x, r.x)) - 0.5f, (float)view->w - 1.0f));
+    int y0 = (int)ceilf(maxf(minf(p.y, minf(q.y, r.y)) - 0.5f, 0.0f));
+    int y1 = (int)floorf(minf(maxf(p.y, maxf(q.y, r.y)) - 0.5f, (float)view->h - 1.0f));
+    if (x0 > x1 || y0 > y1 || fabsf(area) < 1e-9f) return;
+    float scale = 1.0f / area, step1 = by * scale, step2 = -ay * scale;
+    float slope = step1 * (q.z - p.z) + step2 * (r.z - p.z);
     for (int y = y0; y <= y1; y++) {
-        float py = (float)y + 0.5f - s[0].y, px = (float)x0 + 0.5f - s[0].x, w[3];
-        w[1] = (px * (s[2].y - s[0].y) - py * (s[2].x - s[0].x)) * scale;
-        w[2] = (py * (s[1].x - s[0].x) - px * (s[1].y - s[0].y)) * scale;
-        for (int x = x0; x <= x1; x++, w[1] += step1, w[2] += step2) {
-            w[0] = 1.0f - w[1] - w[2];
-            if (w[0] < 0.0f || w[1] < 0.0f || w[2] < 0.0f) continue;
+        float py = (float)y + 0.5f - p.y, px = (float)x0 + 0.5f - p.x;
+        float w1 = (px * by - py * bx) * scale, w2 = (py * ax - px * ay) * scale;
+        float z = p.z + w1 * (q.z - p.z) + w2 * (r.z - p.z);
+        float *depth = view->depth + (size_t)y * (size_t)view->w;
+        for (int x = x0; x <= x1; x++, w1 += step1, w2 += step2, z += slope) {
+            if (w1 < 0.0f || w2 < 0.0f || w1 + w2 > 1.0f || z <= depth[x]) continue;
             size_t at = (size_t)y * (size_t)view->w + (size_t)x;
-            float z = mix3(s[0].z, s[1].z, s[2].z, w);
-            if (z <= view->depth[at]) continue;
-            Vertex f;
-            f.at = mix3_vec(v[0]->at, v[1]->at, v[2]->at, w);
-            f.u = mix3(v[0]->u, v[1]->u, v[2]->u, w), f.v = mix3(v[0]->v, v[1]->v, v[2]->v, w);
-            f.a = mix3(v[0]->a, v[1]->a, v[2]->a, w), f.b = mix3(v[0]->b, v[1]->b, v[2]->b, w);
-            if (view->colour) {
-                f.normal = mix3_vec(v[0]->normal, v[1]->normal, v[2]->normal, w);
-                f.flow = mix3_vec(v[0]->flow, v[1]->flow, v[2]->flow, w);
-            }
+            if (view->veil && view->veil[at] < 0.03f) continue;
+            Vertex f = mix_vertex(c, (float[3]){1.0f - w1 - w2, w1, w2}, view->colour);
             Rgb colour;
             float alpha = shade(what, &f, back, &colour);
             if (alpha <= 0.0f) continue;
-            if (view->colour) view->colour[at] = rgb_mix(view->colour[at], colour, fminf(alpha, 1.0f));
-            if (alpha > 0.5f) view->depth[at] = z;
+            if (view->veil) {
+                view->colour[at] = rgb_plus(view->colour[at], rgb_scale(colour, alpha * view->veil[at]));
+                view->veil[at] *= 1.0f - alpha;
+                continue;
+            }
+            if (view->colour) view->colour[at] = rgb_mix(view->colour[at], colour, alpha);
+            if (alpha > 0.5f) depth[x] = z;
         }
     }
 }
 
-void view_draw(View *view, const Sheet *sheet, Side side, Shade shade, const void *what) {
-    int cols = sheet->cols, span = sheet->wrap ? cols : cols - 1;
-    for (int i = 0; i + 1 < sheet->rows; i++)
-        for (int j = 0; j < span; j++) {
-            const Vertex *row = sheet->v + i * cols, *next = row + cols;
-            const Vertex *q[4] = {row + j, next + j, next + (j + 1) % cols, row + (j + 1) % cols};
-            Vec s[4];
-            for (int k = 0; k < 4; k++) s[k] = view_project(view, q[k]->at);
-            draw_triangle(view, (const Vertex *[3]){q[0], q[1], q[2]}, (Vec[3]){s[0], s[1], s[2]}, side,
-                          shade, what);
-            draw_triangle(view, (const Vertex *[3]){q[0], q[2], q[3]}, (Vec[3]){s[0], s[2], s[3]}, side,
-                          shade, what);
+void view_veil(View *view) {
+    for (int i = 0; i < view->w * view->h; i++) {
+        view->colour[i] = (Rgb){0};
+        view->veil[i] = 1.0f;
+    }
+}
+
+void view_unveil(View *view, Rgb *behind) {
+    for (int i = 0; i < view->w * view->h; i++)
+        behind[i] = rgb_plus(view->colour[i], rgb_scale(behind[i], view->veil[i]));
+}
+
+void view_draw(View *view, const Sheet *sheet, int stride, Side side, Shade shade, const void *what) {
+    enum { MOST = 128 };
+    Vec seen[2][MOST + 1]; /* two rows, projected */
+    int cols = sheet->cols, n = sheet->wrap ? cols + 1 : cols;
+    if (cols > MOST) die("view_draw: a sheet of %d columns; at most %d", cols, MOST);
+    for (int i = 0, flip = 0; i < sheet->rows; i += stride, flip = !flip) {
+        const Vertex *row = sheet->v + i * cols, *above = row - stride * cols;
+        for (int j = 0; j < n; j += stride) seen[flip][j] = view_project(view, row[j % cols].at);
+        for (int j = 0; i > 0 && j + stride < n; j += stride) {
+            int k = (j + stride) % cols;
+            const Vertex *q[4] = {above + j, above + k, row + j, row + k};
+            if (maxf(maxf(q[0]->a, q[1]->a), maxf(q[2]->a, q[3]->a)) < sheet->floor) continue;
+            Corner a = {above + j, seen[!flip][j]}, b = {row + j, seen[flip][j]};
+            Corner c = {row + k, seen[flip][j + stride]}, d = {above + k, seen[!flip][j + stride]};
+            draw_triangle(view, (Corner[3]){a, b, c}, side, shade, what);
+            draw_triangle(view, (Corner[3]){a, c, d}, side, shade, what);
         }
+    }
 }

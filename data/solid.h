@@ -2,7 +2,8 @@
  *
  * Space is right-handed: x right, y up, z toward the viewer. A sheet is a grid of vertices; a view turns it
  * into pixels and calls a shader for each one that is nearest so far. Shading may be partly transparent:
- * then whoever draws must draw from far to near. */
+ * then whoever draws must draw from far to near; or, with a veil, from near to far, which is quicker: what a
+ * nearer layer hides is never shaded. */
 #ifndef LETHE_SOLID_H
 #define LETHE_SOLID_H
 
@@ -21,8 +22,9 @@ typedef struct Vertex {
 
 typedef struct Sheet {
     int rows, cols;
-    bool wrap; /* the last column joins the first */
-    Vertex *v; /* [rows, cols] */
+    bool wrap;   /* the last column joins the first */
+    float floor; /* a quad whose corners all have a below this is not there; made as -1e9 */
+    Vertex *v;   /* [rows, cols] */
 } Sheet;
 
 typedef struct Turn {
@@ -33,6 +35,7 @@ typedef struct View {
     int w, h;
     float *depth; /* [h, w], larger is nearer; -1e9 where nothing is */
     Rgb *colour;  /* [h, w]; NULL: depth only, as a lamp sees */
+    float *veil;  /* [h, w] or NULL: what still shines through, see view_unveil */
     Vec right, up, toward;
     float scale, cx, cy; /* pixels a unit at z = 0, and the pixel of the origin */
     float distance;      /* of the eye from the origin; 0: parallel rays */
@@ -50,7 +53,12 @@ Turn turn_of(float yaw, float pitch, float roll, Vec pivot, Vec shift); /* radia
 
 void view_clear(View *view);
 typedef enum { SIDE_BOTH, SIDE_FRONT, SIDE_BACK } Side;
-void view_draw(View *view, const Sheet *sheet, Side side, Shade shade, const void *what);
+/* stride 2: every other row and column, which must be there: rows odd, columns even (odd if not wrapped). */
+void view_draw(View *view, const Sheet *sheet, int stride, Side side, Shade shade, const void *what);
+/* Veiled drawing: view_veil clears colour and veil; sheets are drawn from near to far, leaving the depth as
+ * it was; view_unveil puts `behind`, [h, w], under the result, which it becomes. */
+void view_veil(View *view);
+void view_unveil(View *view, Rgb *behind);
 Vec view_project(const View *view, Vec p); /* pixel x, pixel y, depth */
 
 static inline Vec vec_plus(Vec a, Vec b) {
@@ -74,7 +82,7 @@ static inline Vec vec_cross(Vec a, Vec b) {
 }
 
 static inline Vec vec_unit(Vec a) {
-    return vec_scale(a, 1.0f / sqrtf(fmaxf(vec_dot(a, a), 1e-20f)));
+    return vec_scale(a, 1.0f / sqrtf(maxf(vec_dot(a, a), 1e-20f)));
 }
 
 #endif

@@ -18,7 +18,7 @@ typedef struct Style {
 static const Style styles[HAIR_COUNT] = {
     [HAIR_BALD] = {FLOW_DOWN, .top = 0.004f, .front = 0.004f, .side = 0.006f, .back = 0.006f, .fine = 60,
                    .stretch = 1, .fray = 0.05f, .thin = 0.9f},
-    [HAIR_BUZZ] = {FLOW_DOWN, .top = 0.025f, .front = 0.02f, .side = 0.015f, .back = 0.02f, .fine = 60,
+    [HAIR_BUZZ] = {FLOW_DOWN, .top = 0.03f, .front = 0.025f, .side = 0.018f, .back = 0.02f, .fine = 60,
                    .stretch = 1, .fray = 0.04f, .thin = 0.4f},
     [HAIR_CROP] = {FLOW_DOWN, .top = 0.10f, .front = 0.08f, .side = 0.05f, .back = 0.06f, .fringe = 0.50f,
                    .fine = 26, .stretch = 0.35f, .fray = 0.09f, .thin = 0.5f},
@@ -28,7 +28,7 @@ static const Style styles[HAIR_COUNT] = {
                     .stretch = 0.12f, .fray = 0.03f, .thin = 0.2f},
     [HAIR_QUIFF] = {FLOW_BACK, .top = 0.20f, .front = 0.26f, .side = 0.04f, .back = 0.06f, .fine = 22,
                     .stretch = 0.2f, .fray = 0.05f, .thin = 0.45f},
-    [HAIR_FRINGE] = {FLOW_DOWN, .top = 0.16f, .front = 0.12f, .side = 0.13f, .back = 0.13f, .low = -0.18f,
+    [HAIR_FRINGE] = {FLOW_DOWN, .top = 0.16f, .front = 0.12f, .side = 0.13f, .back = 0.13f, .low = -0.28f,
                      .open = 1.12f, .fringe = 0.33f, .fine = 22, .stretch = 0.2f, .fray = 0.09f,
                      .thin = 0.45f},
     [HAIR_CURLY] = {FLOW_DOWN, .top = 0.22f, .front = 0.16f, .side = 0.08f, .back = 0.10f, .fringe = 0.47f,
@@ -80,11 +80,11 @@ static float hair_end(const Person *p, const Style *s) {
 static float outline(const Person *p, const Style *s, float phi, float y) {
     float q = fabsf(phi), inside = y - hairline(p, q, s->recede);
     if (s->recede > 0.0f)
-        inside = fminf(inside, smoothf(0.35f, 1.15f, q) * 0.5f - 0.1f - 0.6f * smoothf(0.72f, 0.95f, y));
+        inside = minf(inside, smoothf(0.35f, 1.15f, q) * 0.5f - 0.1f - 0.6f * smoothf(0.72f, 0.95f, y));
     if (s->fringe > 0.0f) {
         float sweep = 0.10f * p->hair_part / 0.25f * phi,
               edge = s->fringe + 0.05f * (p->hair_length - 0.5f) + sweep + 0.05f * q * q;
-        inside = fmaxf(inside, fminf(y - edge, 0.9f * (1.05f - q)));
+        inside = maxf(inside, minf(y - edge, 0.9f * (1.05f - q)));
     }
     if (s->open > 0.0f) {
         float part = s->fringe > 0.0f       ? 0.0f
@@ -95,9 +95,9 @@ static float outline(const Person *p, const Style *s, float phi, float y) {
               reach = part * from > 0.0f ? 0.34f : 0.46f;
         float gap =
             (edge - (from > 0.0f ? part : -part)) * powf(clampf((top - y) / reach, 0.0f, 1.0f), 0.65f);
-        inside = fmaxf(inside, fminf(0.65f * (fabsf(from) - gap), y - hair_end(p, s)));
+        inside = maxf(inside, minf(0.65f * (fabsf(from) - gap), y - hair_end(p, s)));
     } else if (s->low < 0.0f) /* a round mass that hides the ears */
-        inside = fmaxf(inside, fminf(0.8f * (q - 1.1f), y - s->low));
+        inside = maxf(inside, minf(0.8f * (q - 1.1f), y - s->low));
     return inside;
 }
 
@@ -105,8 +105,8 @@ static float outline(const Person *p, const Style *s, float phi, float y) {
 static float thickness(const Person *p, const Style *s, const Noise *noise, float phi, float y,
                        float inside) {
     float c = cosf(phi), level = c > 0.0f ? mixf(s->side, s->front, c * c) : mixf(s->side, s->back, c * c);
-    float up = smoothf(0.35f, 0.95f, y), t = mixf(level, s->top, up);
-    if (s->flow == FLOW_BACK) t += (s->front - s->top) * fmaxf(c, 0.0f) * up * bump1(y, 0.8f, 0.16f);
+    float up = smoothf(0.35f, 0.95f, y), side = smoothf(1.05f, 0.92f, y), t = mixf(level, s->top, up);
+    if (s->flow == FLOW_BACK) t += (s->front - s->top) * maxf(c, 0.0f) * up * bump1(y, 0.8f, 0.16f) * side;
     if (s->flow == FLOW_PART) { /* flat at the part, fuller on the heavy side */
         float from = phi - p->hair_part * 1.2f;
         t *= 1.0f - 0.5f * up * bump1(from, 0.0f, 0.18f) * smoothf(-0.3f, 0.5f, c);
@@ -115,7 +115,7 @@ static float thickness(const Person *p, const Style *s, const Noise *noise, floa
     float ox = (float)(p->texture >> 16 & 255u);
     if (s->wave > 0.0f) t += s->wave * p->curl * sinf(9.0f * y + 2.0f * phi + ox) * smoothf(0.5f, 0.0f, y);
     if (s->curl > 0.0f)
-        t += s->curl * p->curl *
+        t += side * s->curl * p->curl *
              (noise_value(noise, 4.2f * phi + ox, 5.5f * y) +
               0.5f * noise_value(noise, 9.0f * phi + ox, 11.0f * y));
     return t * p->volume * smoothf(-0.04f, 0.16f, inside);
@@ -126,9 +126,9 @@ static Ring hair_ring(const Face *face, const Style *s, float t) {
     const float ear = 7.0f / RING_LAST;
     if (t <= 0.55f) return head_ring(face, t / 0.55f * ear * RING_LAST);
     Ring top = head_ring(face, ear * RING_LAST);
-    float end = fminf(s->low, -0.55f) - 0.15f - (s->open > 0.0f ? 0.13f : 0.0f), k = (t - 0.55f) / 0.45f,
+    float end = minf(s->low, -0.55f) - 0.15f - (s->open > 0.0f ? 0.13f : 0.0f), k = (t - 0.55f) / 0.45f,
           y = mixf(top.y, end, k);
-    Ring skull = head_ring(face, head_ring_at(face, fmaxf(y, -0.9f)));
+    Ring skull = head_ring(face, head_ring_at(face, maxf(y, -0.9f)));
     float hang = s->low < -0.3f ? smoothf(0.0f, -0.45f, y) : 0.0f, far = smoothf(-0.3f, -1.6f, y);
     return (Ring){y, mixf(skull.w, top.w * (1.0f - 0.06f * far), hang), mixf(skull.zm, -0.17f, hang),
                   mixf(skull.zf, 0.62f, hang), mixf(skull.zb, -0.88f + 0.2f * far, hang)};
@@ -142,7 +142,7 @@ static void strands(const Person *p, const Style *s, float phi, Vertex *v) {
         v->u = atan2f(v->at.x, v->at.y + 0.15f) * 1.1f + offset, v->v = v->at.z;
         want = (Vec){0.0f, -0.15f, -1.0f};
     } else if (s->flow == FLOW_PART) {
-        float from = v->at.x - p->hair_part, hang = smoothf(0.55f, 0.1f, v->at.y),
+        float from = v->at.x - p->hair_part, hang = smoothf(0.80f, 0.35f, v->at.y),
               s2 = from < 0.0f ? -1.0f : 1.0f;
         float around = PI / 2.0f - atan2f(v->at.z + 0.17f, v->at.y - 0.1f);
         v->u = mixf(around, q, hang) + offset,
@@ -177,6 +177,10 @@ void hair_shell(const Sheet *base, float level, Sheet *shell) {
         shell->v[i].at = vec_plus(b->at, vec_scale(b->normal, 0.012f + level * b->b));
     }
     sheet_normals(shell);
+}
+
+bool hair_hides_ears(const Person *who) {
+    return styles[who->style].low < 0.0f;
 }
 
 bool hair_bun(const Face *face, Sheet *bun) {

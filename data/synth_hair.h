@@ -5,9 +5,9 @@
 #include "data/noise.h"
 #include "data/synth_head.h"
 
-#define HAIR_ROWS   52
-#define HAIR_COLS   72
-#define HAIR_SHELLS 4
+#define HAIR_ROWS   45
+#define HAIR_COLS   64
+#define HAIR_SHELLS 3
 #define BUN_ROWS    12
 #define BUN_COLS    20
 
@@ -17,6 +17,7 @@
 void hair_base(const Face *face, const Noise *noise, Sheet *base);
 /* Shell `level` in (0, 1]: base pushed out by level times the thickness. */
 void hair_shell(const Sheet *base, float level, Sheet *shell);
+bool hair_hides_ears(const Person *who);
 bool hair_bun(const Face *face, Sheet *bun); /* false: this person wears none */
 
 typedef struct HairLook {

@@ -43,9 +43,9 @@ Ring head_ring(const Face *face, float t) {
     float w = p->width * mixf(1.0f, p->forehead, bump1(y, 0.5f, 0.22f)) *
               mixf(1.0f, p->cheek, bump1(y, -0.2f, 0.2f));
     w *= mixf(1.0f, p->jaw, smoothf(-0.25f, -0.65f, y));
-    r.w = fmaxf(r.w, 0.0f) * w * mixf(1.0f, p->chin_w, chin);
-    r.zm *= p->depth, r.zb *= p->depth;
-    r.zf += (p->depth - 1.0f) * 0.3f;
+    r.w = maxf(r.w, 0.0f) * w * mixf(1.0f, p->chin_w, chin);
+    r.zf += (r.zm - r.zf) * 0.4f * (1.0f - p->depth);
+    r.zb += (r.zm - r.zb) * (1.0f - p->depth);
     r.y = y * p->length - chin * p->chin_l - face->chin_drop * smoothf(-0.55f, -0.9f, y);
     return r;
 }
@@ -77,16 +77,17 @@ float head_column(int j, int cols) {
 /* ------------------------------------------------------------------ the face */
 
 static float nose_relief(const Person *p, float x, float y) {
-    float tip = p->nose_y, root = 0.13f, t = (root - y) / (root - tip); /* 0 at the root, 1 at the tip */
-    float up = clampf(t, 0.0f, 1.0f), under = smoothf(tip - 0.125f, tip + 0.015f, y);
-    float ridge = mixf(p->nose_bridge, p->nose_out, up * up * (0.4f + 0.6f * up)) +
-                  p->nose_hook * bump1(up, 0.45f, 0.18f);
+    float tip = p->nose_y, root = 0.13f;
+    float up = clampf((root - y) / (root - tip), 0.0f, 1.0f); /* 0 at the root, 1 at the tip */
+    float drop = clampf((tip + 0.03f - y) / 0.15f, 0.0f, 1.0f);
+    float under = sqrtf(1.0f - drop * drop); /* a quarter of an ellipse: round tip, steep below */
+    float ridge = mixf(p->nose_bridge, p->nose_out, powf(up, 1.3f)) + p->nose_hook * bump1(up, 0.5f, 0.2f);
     ridge *= smoothf(root + 0.16f, root - 0.05f, y) * under;
     float half = mixf(0.052f, 0.066f, up) + (p->nose_tip - 0.06f) * smoothf(0.6f, 1.0f, up);
-    float ax = fabsf(x), slope = expf(-powf(ax / half, 2.0f) * 0.55f);
+    float ax = fabsf(x), slope = expf(-0.55f * (ax / half) * (ax / half));
     float side = 0.35f * mixf(0.5f, 1.0f, up) * bump1(ax, 0.0f, half * 2.0f); /* the foot of the nose */
     float height = ridge * (0.72f * slope + side);
-    height += 0.035f * bump(x, y, 0.0f, tip + 0.01f, p->nose_tip, 0.055f);
+    height += 0.03f * bump(x, y, 0.0f, tip, p->nose_tip, 0.05f);
     float wing = bump(ax, y, p->nose_w - 0.04f, tip - 0.035f, 0.042f, 0.05f);
     return height + 0.10f * wing * smoothf(tip - 0.12f, tip - 0.05f, y);
 }
@@ -96,7 +97,7 @@ static float mouth_relief(const Face *face, float x, float y) {
     float line = face_lip_line(face, x), w = face->mouth_w, ax = fabsf(x);
     float inside = smoothf(w * 1.06f, w * 0.72f, ax),
           low = line - face->gap * (1.0f - clampf(ax / w, 0.0f, 1.0f));
-    float up = (y - line) / fmaxf(face->lip_up, 0.02f), down = (low - y) / fmaxf(face->lip_low, 0.02f);
+    float up = (y - line) / maxf(face->lip_up, 0.02f), down = (low - y) / maxf(face->lip_low, 0.02f);
     float h = 0.055f * bump(x, y, 0.0f, p->mouth_y + 0.02f, 0.26f, 0.16f); /* teeth push the lips out */
     h += inside * (0.26f * face->lip_up + 0.012f) * bump1(up, 0.45f, 0.55f);
     h += inside * (0.30f * face->lip_low + 0.014f) * bump1(down, 0.5f, 0.6f);
@@ -115,7 +116,7 @@ static float eye_relief(const Face *face, float x, float y, float socket) {
     const float radius = 0.19f, stand = -0.045f; /* the ball's foremost point, against the face's surface */
     float dx = fabsf(x) - p->eye_x, dy = y - p->eye_y, d = dx * dx + dy * dy;
     if (d > 0.05f) return socket;
-    float ball = stand - radius + sqrtf(fmaxf(radius * radius - d, 0.0f));
+    float ball = stand - radius + sqrtf(maxf(radius * radius - d, 0.0f));
     float edge = clampf(1.0f - powf(dx / p->eye_w, 2.0f), 0.0f, 1.0f), tilt = p->eye_tilt * dx;
     float up = face->eye_up * edge + tilt, low = -face->eye_low * edge + tilt;
     float open = smoothf(up + 0.012f, up - 0.008f, dy) * smoothf(low - 0.012f, low + 0.008f, dy);
@@ -126,7 +127,7 @@ static float eye_relief(const Face *face, float x, float y, float socket) {
 
 float face_relief(const Face *face, float x, float y) {
     const Person *p = face->who;
-    float ax = fabsf(x), smile = fmaxf(face->shot->smile, 0.0f);
+    float ax = fabsf(x), smile = maxf(face->shot->smile, 0.0f);
     float brow = p->eye_y + p->brow_y + 0.02f;
     float h = p->brow_ridge * bump(ax, y, 0.22f, brow, 0.17f, 0.055f);
     h += 0.6f * p->brow_ridge * bump(x, y, 0.0f, brow + 0.01f, 0.12f, 0.06f);
@@ -204,7 +205,7 @@ float body_neckline(const Face *face, float x) {
     static const float depth_of[WEAR_COUNT] = {0.02f, 0.30f, 0.24f, -0.22f, 0.06f}; /* below the throat */
     Wear wear = face->shot->wear;
     float narrow = wear == WEAR_VEE || wear == WEAR_SHIRT ? 3.2f : 1.0f, ax = fabsf(x);
-    return -1.36f - depth_of[wear] * fmaxf(0.0f, 1.0f - narrow * ax) + 0.10f * ax;
+    return -1.36f - depth_of[wear] * maxf(0.0f, 1.0f - narrow * ax) + 0.10f * ax;
 }
 
 void body_shape(const Face *face, Sheet *body) {

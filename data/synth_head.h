@@ -6,8 +6,8 @@
 #include "data/solid.h"
 #include "data/synth_person.h"
 
-#define HEAD_ROWS 97
-#define HEAD_COLS 96
+#define HEAD_ROWS 81
+#define HEAD_COLS 84
 #define EAR_ROWS  12
 #define EAR_COLS  24
 #define NECK_ROWS 12

@@ -6,7 +6,7 @@
 #include "data/solid.h"
 
 typedef struct Light {
-    Vec to_key, to_eye; /* unit; the eye is far enough for one direction */
+    Vec to_key, to_eye, half; /* unit; the eye is far enough for one direction; half: between the two */
     Rgb key, sky, ground;
     View lamp;  /* depth as the lamp sees it */
     float soft; /* half width of the shadow's edge, in its pixels */
@@ -25,7 +25,7 @@ Rgb light_skin(const Light *light, Vec at, Vec normal, Rgb albedo, float gloss, 
 Rgb light_cloth(const Light *light, Vec at, Vec normal, Rgb albedo);
 Rgb light_plastic(const Light *light, Vec at, Vec normal, Rgb albedo, float shine);
 /* Hair: two highlights across the strands (Kajiya and Kay 1989; Marschner et al. 2003), shifted by `shift`.
- */
-Rgb light_hair(const Light *light, Vec at, Vec normal, Vec flow, Rgb albedo, float shift, float shine);
+ * reach: from light_reach; it is smooth enough on hair to be carried across a sheet. */
+Rgb light_hair(const Light *light, Vec normal, Vec flow, Rgb albedo, float shift, float shine, float reach);
 
 #endif

@@ -34,6 +34,8 @@ static void draw_skin(Person *p, Rng *r) {
     p->rosy = range(r, 0.3f, 1.0f) * (1.0f - 0.45f * p->melanin);
     Rgb lip = rgb_times(p->skin, (Rgb){0.84f, 0.46f, 0.48f});
     p->lip = rgb_mix(lip, rgb_hex(p->melanin < 0.6f ? 0xb0564f : 0x6d3834), range(r, 0.15f, 0.5f));
+    float paint = p->male < 0.5f && chance(r, 0.5f) ? range(r, 0.3f, 0.8f) : 0.0f; /* lipstick */
+    p->lip = rgb_mix(p->lip, rgb_hex(chance(r, 0.6f) ? 0xa82f3c : 0x8a3550), paint);
     p->freckles = p->melanin < 0.45f && chance(r, 0.3f) ? range(r, 0.4f, 1.0f) : 0.0f;
     p->gloss = range(r, 0.6f, 1.4f);
     for (int i = 0; i < 2; i++) {
@@ -99,13 +101,13 @@ Person person_draw(uint64_t seed, uint32_t identity) {
     Rng r = rng_open(seed, RNG_SYNTH_ID, 0, identity), part;
     p.texture = rng_u32(&r);
     p.male = chance(&r, 0.5f) ? range(&r, 0.6f, 1.0f) : range(&r, 0.0f, 0.4f);
-    p.age = rng_uniformf(&r);
+    p.age = powf(rng_uniformf(&r), 1.35f);
     float m = p.male;
 
     part = rng_sub(r, 1);
     p.width = bell(&part, 0.92f, 1.08f), p.length = bell(&part, 0.93f, 1.07f),
     p.depth = bell(&part, 0.95f, 1.05f);
-    p.jaw = bell(&part, 0.84f, 1.06f) + 0.10f * m, p.chin_w = bell(&part, 0.84f, 1.18f) + 0.22f * m;
+    p.jaw = bell(&part, 0.86f, 1.04f) + 0.10f * m, p.chin_w = bell(&part, 0.84f, 1.18f) + 0.22f * m;
     p.chin_l = bell(&part, -0.05f, 0.06f) + 0.03f * m;
     p.cheek = bell(&part, 0.93f, 1.09f), p.forehead = bell(&part, 0.93f, 1.06f);
     p.brow_ridge = range(&part, 0.01f, 0.03f) + 0.05f * m, p.socket = range(&part, 0.07f, 0.13f);
@@ -113,7 +115,7 @@ Person person_draw(uint64_t seed, uint32_t identity) {
 
     part = rng_sub(r, 2);
     p.eye_x = bell(&part, 0.265f, 0.335f), p.eye_y = bell(&part, -0.01f, 0.06f);
-    p.eye_w = bell(&part, 0.135f, 0.175f), p.eye_h = bell(&part, 0.05f, 0.08f) - 0.006f * m;
+    p.eye_w = bell(&part, 0.135f, 0.175f), p.eye_h = bell(&part, 0.055f, 0.085f) - 0.012f * m;
     p.eye_tilt = bell(&part, -0.10f, 0.22f);
     p.lid = bell(&part, 0.0f, 1.0f), p.bags = clampf(range(&part, -0.2f, 0.4f) + 0.7f * p.age, 0.0f, 1.0f);
     p.brow_y = bell(&part, 0.155f, 0.225f) - 0.03f * m, p.brow_h = bell(&part, 0.02f, 0.04f) + 0.018f * m;
@@ -121,11 +123,11 @@ Person person_draw(uint64_t seed, uint32_t identity) {
     p.brow_w = bell(&part, 0.155f, 0.215f), p.brow_gap = bell(&part, -0.02f, 0.03f);
 
     part = rng_sub(r, 3);
-    p.nose_w = bell(&part, 0.095f, 0.165f) + 0.01f * m, p.nose_y = bell(&part, -0.37f, -0.27f) - 0.01f * m;
-    p.nose_out = bell(&part, 0.15f, 0.26f) + 0.02f * m, p.nose_bridge = bell(&part, 0.03f, 0.12f);
+    p.nose_w = bell(&part, 0.088f, 0.155f) + 0.02f * m, p.nose_y = bell(&part, -0.37f, -0.27f) - 0.01f * m;
+    p.nose_out = bell(&part, 0.14f, 0.24f) + 0.015f * m, p.nose_bridge = bell(&part, 0.03f, 0.12f);
     p.nose_hook = bell(&part, -0.05f, 0.05f), p.nose_tip = bell(&part, 0.05f, 0.085f);
     p.mouth_w = bell(&part, 0.19f, 0.28f) + 0.01f * m, p.mouth_y = bell(&part, -0.61f, -0.55f);
-    p.lip_up = bell(&part, 0.03f, 0.08f) - 0.008f * m, p.lip_low = bell(&part, 0.04f, 0.09f) - 0.008f * m;
+    p.lip_up = bell(&part, 0.04f, 0.09f) - 0.02f * m, p.lip_low = bell(&part, 0.05f, 0.10f) - 0.02f * m;
     p.lip_bow = bell(&part, 0.0f, 0.02f);
     p.ear_h = bell(&part, 0.22f, 0.30f), p.ear_out = bell(&part, 0.25f, 0.7f);
 
@@ -219,7 +221,7 @@ Shot shot_draw(uint64_t seed, uint64_t image) {
 /* ------------------------------------------------------------------ both together */
 
 Face face_of(const Person *who, const Shot *shot) {
-    float smile = fmaxf(shot->smile, 0.0f), frown = fmaxf(-shot->smile, 0.0f);
+    float smile = maxf(shot->smile, 0.0f), frown = maxf(-shot->smile, 0.0f);
     float lids = 1.0f - 0.28f * shot->squint - 0.22f * smile + 0.12f * shot->brow_raise;
     return (Face){
         .who = who,

@@ -11,8 +11,10 @@
 
 #define HAIR_STYLES(X)                                                                                       \
     X(BALD)                                                                                                  \
-    X(BUZZ) X(CROP) X(PART) X(SLICK) X(QUIFF) X(FRINGE) X(CURLY) X(AFRO) X(BUN) X(BOB) X(LONG) X(SIDE)       \
-        X(WAVY) X(CURLS) X(RECEDING)
+    X(BUZZ)                                                                                                  \
+    X(CROP)                                                                                                  \
+    X(PART)                                                                                                  \
+    X(SLICK) X(QUIFF) X(FRINGE) X(CURLY) X(AFRO) X(BUN) X(BOB) X(LONG) X(SIDE) X(WAVY) X(CURLS) X(RECEDING)
 
 typedef enum {
 #define X(name) HAIR_##name,

@@ -39,7 +39,7 @@ static void paint_ground(const Face *face, const Noise *noise, Brush *b) {
 
 static void paint_tints(const Face *face, Brush *b) {
     const Person *p = face->who;
-    float rosy = p->rosy, smile = fmaxf(face->shot->smile, 0.0f);
+    float rosy = p->rosy, smile = maxf(face->shot->smile, 0.0f);
     Rgb blood = {1.02f, 0.76f, 0.74f}, dark = {0.74f, 0.66f, 0.66f}, hollow = {0.66f, 0.56f, 0.54f};
     pair(b, 0.36f, -0.26f, 0.13f, 0.11f, 0.3f, blood, (0.42f + 0.2f * smile) * rosy, BLEND_MULTIPLY);
     draw_glow(b, 0.0f, p->nose_y, 0.11f, 0.09f, 0.0f, blood, 0.4f * rosy, BLEND_MULTIPLY);
@@ -57,7 +57,7 @@ static void paint_tints(const Face *face, Brush *b) {
 
 static void paint_creases(const Face *face, Brush *b) {
     const Person *p = face->who;
-    float smile = fmaxf(face->shot->smile, 0.0f), deep = 0.12f + 0.5f * smile + 0.38f * p->age;
+    float smile = maxf(face->shot->smile, 0.0f), deep = 0.12f + 0.5f * smile + 0.38f * p->age;
     Path path;
     for (int side = -1; side <= 1; side += 2) {
         float s = (float)side, x0 = p->nose_w + 0.03f, y0 = p->nose_y + 0.01f;
@@ -126,12 +126,12 @@ float beard_cover(const Face *face, Beard kind, float x, float y) {
                 smoothf(1.35f * mw, 1.08f * mw, ax);
     if (kind == BEARD_MOUSTACHE) return lip;
     float below = smoothf(low + 0.01f, low - 0.025f, y);
-    float chin = smoothf(0.24f, 0.17f, ax) * fmaxf(below, smoothf(mw * 0.98f, mw * 1.12f, ax)) *
+    float chin = smoothf(0.24f, 0.17f, ax) * maxf(below, smoothf(mw * 0.98f, mw * 1.12f, ax)) *
                  smoothf(top + 0.05f, top - 0.04f, y);
-    if (kind == BEARD_GOATEE) return fmaxf(lip, chin);
-    float cheek = -0.52f + 0.5f * fmaxf(ax - 0.25f, 0.0f) + 1.4f * powf(fmaxf(ax - 0.48f, 0.0f), 1.2f);
-    float jaw = smoothf(cheek + 0.05f, cheek - 0.07f, y) * fmaxf(smoothf(mw, mw * 1.15f, ax), below);
-    return fmaxf(fmaxf(lip, jaw), 0.9f * chin);
+    if (kind == BEARD_GOATEE) return maxf(lip, chin);
+    float cheek = -0.52f + 0.5f * maxf(ax - 0.25f, 0.0f) + 1.4f * powf(maxf(ax - 0.48f, 0.0f), 1.2f);
+    float jaw = smoothf(cheek + 0.05f, cheek - 0.07f, y) * maxf(smoothf(mw, mw * 1.15f, ax), below);
+    return maxf(maxf(lip, jaw), 0.9f * chin);
 }
 
 static void paint_stubble(const Face *face, const Noise *noise, Brush *b) {
@@ -161,7 +161,7 @@ static void paint_brow(const Face *face, Brush *b, int side) {
     const Person *p = face->who;
     float s = (float)side, raise = 0.035f * face->shot->brow_raise, y0 = p->eye_y + p->brow_y;
     float in = 0.115f + p->brow_gap, out = in + 0.10f + p->brow_w, mid = in + 0.62f * (out - in);
-    float frown = -0.025f * fmaxf(-face->shot->brow_raise, 0.0f);
+    float frown = -0.025f * maxf(-face->shot->brow_raise, 0.0f);
     float yi = y0 + 0.4f * raise + frown - 0.01f, ym = y0 + raise + p->brow_arch + 0.5f * p->brow_tilt * 0.3f;
     float yo = y0 + raise - 0.03f + p->brow_tilt * 0.3f, h = p->brow_h;
     float x[7] = {s * in,  s * mixf(in, mid, 0.5f), s * mid,          s * out,
@@ -228,7 +228,7 @@ static void paint_mouth(const Face *face, Brush *b) {
         draw_path(b, &path);
         draw_flat(b, rgb_hex(0x3a1210), 1.0f, BLEND_OVER);
         /* teeth fill the upper part, dim toward the corners; the path's coverage cuts them off */
-        float teeth = fminf(face->gap * 0.95f, 0.085f);
+        float teeth = minf(face->gap * 0.95f, 0.085f);
         draw_gradient(b, 0.0f, line + 0.01f, rgb_hex(0xe8e0d0), 0.0f, line - teeth * 1.25f, rgb_hex(0x3a1210),
                       0.92f);
         pair(b, w * 0.92f, face_lip_line(face, w), w * 0.30f, 0.05f, 0.0f, (Rgb){0.35f, 0.22f, 0.2f}, 0.85f,
@@ -347,7 +347,7 @@ static void paint_eye(const Face *face, Brush *b, int side) {
     draw_flat(b, rgb_times(p->skin, (Rgb){0.35f, 0.24f, 0.22f}), 0.55f, BLEND_OVER);
     /* the lamp, mirrored in the eye */
     float lx = gx + 0.5f * iris * sinf(clampf(shot->key_x - shot->yaw, -1.0f, 1.0f)),
-          ly = fminf(gy + 0.5f * iris * sinf(clampf(shot->key_y, 0.2f, 0.9f)), top - 0.012f);
+          ly = minf(gy + 0.5f * iris * sinf(clampf(shot->key_y, 0.2f, 0.9f)), top - 0.012f);
     draw_glow(b, lx, ly, 0.0085f, 0.0085f, 0.0f, (Rgb){1.6f, 1.6f, 1.6f}, 0.95f, BLEND_OVER);
 }
 

@@ -94,21 +94,19 @@ static float shade_body(const void *what, const Vertex *v, bool back, Rgb *out) 
 static float shade_hair(const void *what, const Vertex *v, bool back, Rgb *out) {
     const Scene *s = what;
     float tone, alpha = hair_strand(&s->look, v->u, v->v, v->a, s->level, &tone);
-    if (alpha <= 0.004f || !s->studio->camera.colour) return alpha;
+    if (alpha <= 0.004f) return 0.0f;
     Vec n = vec_unit(v->normal);
     if (back) n = vec_scale(n, -1.0f);
     float depth = mixf(0.42f, 1.0f, s->level) * (back ? 0.4f : 1.0f);
     Rgb albedo = rgb_scale(s->strand, clampf(tone, 0.3f, 1.8f) * depth);
-    *out = light_hair(&s->studio->light, v->at, n, v->flow, albedo, 0.25f * (tone - 1.0f),
-                      s->look.shine * s->level * (back ? 0.2f : tone));
+    *out = light_hair(&s->studio->light, n, v->flow, albedo, 0.25f * (tone - 1.0f),
+                      s->look.shine * s->level * (back ? 0.2f : tone), v->b);
     return alpha;
 }
 
 static float shade_hair_lamp(const void *what, const Vertex *v, bool back, Rgb *out) {
-    const Scene *s = what;
-    float tone;
-    (void)back, (void)out;
-    return hair_strand(&s->look, v->u, v->v, v->a, s->level, &tone);
+    (void)what, (void)back, (void)out;
+    return v->a > 0.0f ? 1.0f : 0.0f;
 }
 
 static float shade_wire(const void *what, const Vertex *v, bool back, Rgb *out) {
@@ -125,10 +123,9 @@ static float shade_lens(const void *what, const Vertex *v, bool back, Rgb *out) 
     Vec n = vec_unit(v->normal);
     float d = vec_dot(n, light->to_eye);
     Vec mirror = vec_minus(vec_scale(n, 2.0f * d), light->to_eye);
-    float lamp = powf(fmaxf(vec_dot(mirror, light->to_key), 0.0f), 60.0f),
-          sky = smoothf(0.1f, 0.5f, mirror.y);
+    float lamp = powf(maxf(vec_dot(mirror, light->to_key), 0.0f), 60.0f), sky = smoothf(0.1f, 0.5f, mirror.y);
     *out = rgb_plus(rgb_scale(light->sky, 0.4f + sky), rgb_scale(light->key, 2.0f * lamp));
-    return clampf(0.05f + 0.10f * sky + 0.5f * lamp, 0.0f, 0.49f); /* below one half: leaves no depth */
+    return clampf(0.03f + 0.06f * sky + 0.4f * lamp, 0.0f, 0.49f); /* below one half: leaves no depth */
 }
 
 /* ------------------------------------------------------------------ the stage */
@@ -145,36 +142,58 @@ static void cast_shadows(Studio *st, Scene *scene, const Turn *turn) {
     float k = cosf(shot->key_y);
     light_aim(&st->light, (Vec){k * sinf(shot->key_x), sinf(shot->key_y), k * cosf(shot->key_x)},
               (Vec){0.0f, -0.3f, 0.0f}, 1.9f);
-    view_draw(lamp, &st->head, SIDE_FRONT, shade_solid, scene);
-    view_draw(lamp, &st->body, SIDE_FRONT, shade_solid, scene);
-    for (int side = 0; side < 2; side++) view_draw(lamp, &st->ear[side], SIDE_BOTH, shade_solid, scene);
+    view_draw(lamp, &st->head, 2, SIDE_FRONT, shade_solid, scene);
+    view_draw(lamp, &st->body, 1, SIDE_FRONT, shade_solid, scene);
+    for (int side = 0; side < 2 && !hair_hides_ears(scene->face.who); side++)
+        view_draw(lamp, &st->ear[side], 1, SIDE_BOTH, shade_solid, scene);
     scene->level = 0.6f;
     hair_shell(&st->hair_base, scene->level, &st->hair);
     sheet_turn(&st->hair, turn);
-    view_draw(lamp, &st->hair, SIDE_BOTH, shade_hair_lamp, scene);
+    view_draw(lamp, &st->hair, 1, SIDE_BOTH, shade_hair_lamp, scene);
 }
 
-static void shoot_hair(Studio *st, Scene *scene, const Turn *turn, Side side) {
-    scene->look = hair_look(scene->face.who, st->noise);
-    scene->strand = scene->face.who->hair;
-    for (int i = 0; i < HAIR_SHELLS; i++) {
-        scene->level = (float)(side == SIDE_BACK ? HAIR_SHELLS - i : i + 1) / HAIR_SHELLS;
+/* What the lamp sees of each vertex, for sheets whose shadow need not be sharper than their quads. */
+static void reach_vertices(const Light *light, Sheet *sheet) {
+    for (int i = 0; i < sheet->rows * sheet->cols; i++) {
+        bool seen = sheet->v[i].normal.z > -0.3f && sheet->v[i].a > sheet->floor;
+        sheet->v[i].b = seen ? light_reach(light, sheet->v[i].at, sheet->v[i].normal) : 0.3f;
+    }
+}
+
+/* One transparent sheet of hair; the sheet is given in the head's own space. */
+static void shoot_shell(Studio *st, Scene *scene, Sheet *shell, const Turn *turn, View *view, Side side) {
+    sheet_turn(shell, turn);
+    reach_vertices(&st->light, shell);
+    view_draw(view, shell, 1, side, shade_hair, scene);
+}
+
+/* The inner side of long hair is seen only behind the neck, in the dark: one shell is enough there. */
+static void shoot_hair_back(Studio *st, Scene *scene, const Turn *turn) {
+    if (!hair_hides_ears(scene->face.who)) return;
+    scene->level = 0.5f;
+    hair_shell(&st->hair_base, scene->level, &st->hair);
+    shoot_shell(st, scene, &st->hair, turn, &st->camera, SIDE_BACK);
+}
+
+/* All of the hair in front, and the beard, from the outermost shell in. */
+static void shoot_hair(Studio *st, Scene *scene, const Turn *turn) {
+    View view = st->camera;
+    view.colour = st->layer.px;
+    view.veil = st->veil.v;
+    view_veil(&view);
+    for (int i = HAIR_SHELLS; i > 0; i--) {
+        scene->level = (float)i / HAIR_SHELLS;
         hair_shell(&st->hair_base, scene->level, &st->hair);
-        sheet_turn(&st->hair, turn);
-        view_draw(&st->camera, &st->hair, side, shade_hair, scene);
+        shoot_shell(st, scene, &st->hair, turn, &view, SIDE_FRONT);
     }
-}
-
-static void shoot_beard(Studio *st, Scene *scene, const Turn *turn) {
-    if (beard_length(scene->face.who) <= 0.0f) return;
-    scene->look = (HairLook){st->noise, 0.05f, 24.0f, 0.35f, 0.55f, 0.35f};
+    scene->look = beard_look(st->noise);
     scene->strand = scene->face.who->beard_colour;
-    for (int i = 1; i <= 3; i++) {
-        scene->level = (float)i / 3.0f;
+    for (int i = BEARD_SHELLS; i > 0 && beard_length(scene->face.who) > 0.0f; i--) {
+        scene->level = (float)i / BEARD_SHELLS;
         beard_shell(&scene->face, scene->level, &st->beard);
-        sheet_turn(&st->beard, turn);
-        view_draw(&st->camera, &st->beard, SIDE_FRONT, shade_hair, scene);
+        shoot_shell(st, scene, &st->beard, turn, &view, SIDE_FRONT);
     }
+    view_unveil(&view, st->large.px);
 }
 
 static void shoot_glasses(Studio *st, Scene *scene, const Turn *turn) {
@@ -183,12 +202,12 @@ static void shoot_glasses(Studio *st, Scene *scene, const Turn *turn) {
         Sheet *lens = &st->ear[side]; /* the ears are already on the film */
         glasses_lens(&scene->face, side ? 1 : -1, lens);
         sheet_turn(lens, turn);
-        view_draw(&st->camera, lens, SIDE_BOTH, shade_lens, scene);
+        view_draw(&st->camera, lens, 1, SIDE_BOTH, shade_lens, scene);
     }
     for (int part = GLASSES_PARTS - 1; part >= 0; part--) {
         glasses_part(&scene->face, part, &st->wire);
         sheet_turn(&st->wire, turn);
-        view_draw(&st->camera, &st->wire, SIDE_BOTH, shade_wire, scene);
+        view_draw(&st->camera, &st->wire, 1, SIDE_BOTH, shade_wire, scene);
     }
 }
 
@@ -202,10 +221,11 @@ static void aim_camera(Studio *st, const Shot *shot) {
 }
 
 static void double_backdrop(Studio *st) {
-    for (int y = 0; y < st->large.h; y++)
-        for (int x = 0; x < st->large.w; x++)
-            st->large.px[(size_t)y * (size_t)st->large.w + (size_t)x] =
-                canvas_at(&st->picture, 0.5f * ((float)x + 0.5f), 0.5f * ((float)y + 0.5f));
+    for (int y = 0; y < st->large.h; y++) {
+        Rgb *to = st->large.px + (size_t)y * (size_t)st->large.w;
+        const Rgb *from = st->picture.px + (size_t)(y / 2) * (size_t)st->picture.w;
+        for (int x = 0; x < st->large.w; x++) to[x] = from[x / 2];
+    }
 }
 
 /* Mean luminance of the middle half. */
@@ -226,7 +246,7 @@ static bool develop(Studio *st, const Shot *shot, Error *e) {
     canvas_halve(&st->large, c);
     if (!canvas_blur(c, shot->blur * (float)c->w / 128.0f, e)) return false;
     /* exposed for the middle of the picture, but not all the way: dark stays darker than bright */
-    float gain = exp2f(shot->exposure) * powf(0.20f / fmaxf(mean_light(c), 0.02f), 0.5f);
+    float gain = exp2f(shot->exposure) * powf(0.24f / maxf(mean_light(c), 0.02f), 0.5f);
     Rng r = rng_open(shot->texture, RNG_SYNTH, 3, 0);
     uint32_t start = rng_u32(&r);
     const float *white = st->noise->white;
@@ -240,7 +260,7 @@ static bool develop(Studio *st, const Shot *shot, Error *e) {
         float *channel[3] = {&p->r, &p->g, &p->b}, cast[3] = {shot->white.r, shot->white.g, shot->white.b};
         for (int k = 0; k < 3; k++) {
             float x = *channel[k] * gain * cast[k];
-            *channel[k] = fmaxf(x + shot->grain * n[k] * sqrtf(fmaxf(x, 0.0f) + 0.02f), 0.0f);
+            *channel[k] = maxf(x + shot->grain * n[k] * sqrtf(maxf(x, 0.0f) + 0.02f), 0.0f);
         }
     }
     return true;
@@ -271,20 +291,20 @@ bool studio_shoot(Studio *st, const Person *who, const Shot *shot, Error *e) {
     hair_base(&scene.face, st->noise, &st->hair_base);
     cast_shadows(st, &scene, &turn);
 
+    /* What is solid first, in any order: the depth buffer saves shading what will be hidden. */
     View *v = &st->camera;
+    view_draw(v, &st->head, 1, SIDE_FRONT, shade_head, &scene);
+    view_draw(v, &st->body, 1, SIDE_FRONT, shade_body, &scene);
+    view_draw(v, &st->neck, 1, SIDE_FRONT, shade_neck, &scene);
+    for (int side = 0; side < 2 && !hair_hides_ears(who); side++)
+        view_draw(v, &st->ear[side], 1, SIDE_BOTH, shade_ear, &scene);
     if (hair_bun(&scene.face, &st->bun)) {
         scene.level = 1.0f;
-        sheet_turn(&st->bun, &turn);
-        view_draw(v, &st->bun, SIDE_FRONT, shade_hair, &scene);
+        shoot_shell(st, &scene, &st->bun, &turn, v, SIDE_FRONT);
     }
-    shoot_hair(st, &scene, &turn, SIDE_BACK);
-    view_draw(v, &st->body, SIDE_FRONT, shade_body, &scene);
-    view_draw(v, &st->neck, SIDE_FRONT, shade_neck, &scene);
-    view_draw(v, &st->head, SIDE_FRONT, shade_head, &scene);
-    for (int side = 0; side < 2; side++) view_draw(v, &st->ear[side], SIDE_BOTH, shade_ear, &scene);
-    shoot_beard(st, &scene, &turn);
+    shoot_hair_back(st, &scene, &turn);
     shoot_glasses(st, &scene, &turn);
-    shoot_hair(st, &scene, &turn, SIDE_FRONT);
+    shoot_hair(st, &scene, &turn);
     return develop(st, shot, e);
 }
 
@@ -298,6 +318,7 @@ bool studio_new(Studio *st, int size, const Noise *noise, Error *e) {
     int big = 2 * size;
     size_t depth = (size_t)big * (size_t)big * sizeof(float);
     if (!canvas_new(&st->picture, size, size, e) || !canvas_new(&st->large, big, big, e) ||
+        !canvas_new(&st->layer, big, big, e) || !plane_new(&st->veil, big, big, e) ||
         !canvas_new(&st->skin, big * 8 / 10, big, e) || !brush_new(&st->paint, &st->skin, e) ||
         !brush_new(&st->back, &st->picture, e) || !light_new(&st->light, size + size / 4, e) ||
         !sheet_new(&st->head, HEAD_ROWS, HEAD_COLS, true, e) ||
@@ -313,6 +334,7 @@ bool studio_new(Studio *st, int size, const Noise *noise, Error *e) {
         studio_free(st);
         return false;
     }
+    st->hair.floor = st->beard.floor = -0.2f; /* no strand strays farther from its outline */
     st->camera = (View){.w = big,
                         .h = big,
                         .colour = st->large.px,
@@ -332,6 +354,8 @@ void studio_free(Studio *st) {
     for (int i = 0; i < COUNT(sheets); i++) sheet_free(sheets[i]);
     canvas_free(&st->picture);
     canvas_free(&st->large);
+    canvas_free(&st->layer);
+    plane_free(&st->veil);
     canvas_free(&st->skin);
     brush_free(&st->paint);
     brush_free(&st->back);

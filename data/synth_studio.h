@@ -12,8 +12,10 @@ typedef struct Studio {
     const Noise *noise; /* borrowed; shared by all studios */
     Canvas picture;     /* the last photograph, linear light, [size, size] */
     Canvas large;       /* the same before 2 x 2 means are taken */
-    Brush paint;        /* on the face's painting */
-    Brush back;         /* on picture, for the backdrop */
+    Canvas layer;       /* hair and beard, before they are laid over it */
+    Plane veil;
+    Brush paint; /* on the face's painting */
+    Brush back;  /* on picture, for the backdrop */
     Canvas skin;
     View camera;
     Light light;

@@ -17,7 +17,7 @@ static Vec rim_point(const Face *face, float side, float a) {
     float x = half_w[kind] * copysignf(powf(fabsf(c), k), c),
           y = half_h[kind] * copysignf(powf(fabsf(s), k), s);
     if (kind == GLASSES_WIDE) x *= 1.0f + 0.06f * s, y += 0.015f * c;
-    if (kind == GLASSES_CAT) y += 0.07f * fmaxf(c, 0.0f) * fmaxf(s + 0.2f, 0.0f);
+    if (kind == GLASSES_CAT) y += 0.07f * maxf(c, 0.0f) * maxf(s + 0.2f, 0.0f);
     float at = p->eye_x + 0.012f + x;
     return (Vec){side * at, p->eye_y - 0.02f + y, 0.845f - 0.30f * at * at + (p->depth - 1.0f) * 0.3f};
 }
@@ -59,7 +59,7 @@ void glasses_part(const Face *face, int part, Sheet *wire) {
         Ring ring = head_ring(face, head_ring_at(face, 0.05f));
         Vec hinge = rim_point(face, side, 0.35f);
         path[0] = hinge;
-        path[1] = (Vec){side * fmaxf(ring.w + 0.01f, fabsf(hinge.x) + 0.02f), hinge.y, hinge.z - 0.10f};
+        path[1] = (Vec){side * maxf(ring.w + 0.01f, fabsf(hinge.x) + 0.02f), hinge.y, hinge.z - 0.10f};
         path[2] = (Vec){side * (ring.w + 0.03f), 0.06f, ring.zm - 0.05f};
         path[3] = (Vec){side * (ring.w + 0.01f), 0.0f, ring.zm - 0.18f};
         tube(wire, path, 4, false, p->frame_r);
@@ -102,6 +102,11 @@ float beard_length(const Person *who) {
     }
 }
 
+HairLook beard_look(const Noise *noise) {
+    return (HairLook){
+        .noise = noise, .fray = 0.05f, .fine = 24.0f, .stretch = 0.35f, .thin = 0.4f, .shine = 0.35f};
+}
+
 void beard_shell(const Face *face, float level, Sheet *beard) {
     const Person *p = face->who;
     float top = head_ring_at(face, -0.02f), length = beard_length(p), ox = (float)(p->texture & 127u);
@@ -112,11 +117,12 @@ void beard_shell(const Face *face, float level, Sheet *beard) {
             Vec at = ring_point(&ring, phi);
             float cover = beard_cover(face, p->beard, at.x, at.y);
             if (cosf(phi) > 0.05f) at.z += smoothf(0.0f, 0.35f, cosf(phi)) * face_relief(face, at.x, at.y);
-            beard->v[i * beard->cols + j] = (Vertex){.at = at,
-                                                     .u = at.x * 1.2f + phi * 0.3f + ox,
-                                                     .v = at.y,
-                                                     .a = 0.16f * (cover - 0.42f),
-                                                     .b = length * cover};
+            beard->v[i * beard->cols + j] =
+                (Vertex){.at = at,
+                         .u = at.x * 1.2f + phi * 0.3f + ox,
+                         .v = at.y,
+                         .a = 0.3f * (cover - 0.42f),
+                         .b = length * cover * mixf(0.12f, 1.0f, smoothf(-0.32f, -0.72f, at.y))};
         }
     }
     sheet_normals(beard);
@@ -124,7 +130,7 @@ void beard_shell(const Face *face, float level, Sheet *beard) {
         Vertex *v = beard->v + i;
         float low = smoothf(-0.6f, -1.0f, v->at.y);
         Vec out = vec_unit(vec_plus(v->normal, (Vec){0.0f, -0.9f * low, 0.0f}));
-        v->at = vec_plus(v->at, vec_scale(out, 0.006f + level * v->b * (1.0f + 0.8f * low)));
+        v->at = vec_plus(v->at, vec_scale(out, 0.028f + level * v->b * (1.0f + 0.8f * low)));
         Vec down = {0.35f * v->at.x, -1.0f, 0.1f};
         v->flow = vec_unit(vec_minus(down, vec_scale(v->normal, vec_dot(down, v->normal))));
     }
