@@ -1,0 +1,244 @@
+#include "data/dataset.h"
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "data/coco.h"
+#include "data/walk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool dataset_add(Dataset *d, const char *path, int32_t label, Error *e) {
+    if ((size_t)d->count == d->capacity) {
+        size_t capacity = d->capacity ? 2 * d->capacity : 1024;
+        Sample *grown = mem_resize(d->sample, capacity * sizeof *grown);
+        if (!grown) return error_memory(e, capacity * sizeof *grown);
+        d->sample = grown;
+        d->capacity = capacity;
+    }
+    /* The text may still move, so a path is its offset + 1 until dataset_open has seen them all. */
+    uintptr_t place = path ? d->text.size + 1 : 0;
+    if (path && !bytes_append(&d->text, path, strlen(path) + 1, e)) return false;
+    d->sample[d->count] = (Sample){(const char *)place, d->count, label, label};
+    d->count++;
+    return true;
+}
+
+static void fix_paths(Dataset *d) {
+    for (int64_t i = 0; i < d->count; i++) {
+        uintptr_t place = (uintptr_t)d->sample[i].path;
+        d->sample[i].path = place ? (const char *)d->text.data + (place - 1) : NULL;
+    }
+}
+
+bool dataset_add_class(Dataset *d, const char *name, Error *e) {
+    enum { STEP = 64 };
+    if (d->classes % STEP == 0) {
+        size_t size = (size_t)(d->classes + STEP) * sizeof *d->class_name;
+        char **grown = mem_resize(d->class_name, size);
+        if (!grown) return error_memory(e, size);
+        d->class_name = grown;
+    }
+    char *copy = mem_string(name);
+    if (!copy) return error_memory(e, strlen(name) + 1);
+    d->class_name[d->classes++] = copy;
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------ layout --- */
+
+static bool holds_images(const char *folder, bool *out, Error *e) {
+    FileList list;
+    if (!file_list_open(&list, folder, e)) return false;
+    *out = false;
+    for (int64_t i = 0; i < list.count; i++) *out |= list.name[i][0] != '.' && walk_is_image(list.name[i]);
+    file_list_close(&list);
+    return true;
+}
+
+static bool find_layout(int *out, const char *path, Error *e) {
+    FileKind kind = file_kind(path);
+    const char *dot = strrchr(path, '.');
+    bool images;
+    if (kind == FILE_FOLDER && !dataset_is_idx(path)) {
+        if (!holds_images(path, &images, e)) return false;
+        *out = images ? LAYOUT_FLAT : LAYOUT_FOLDER;
+        return true;
+    }
+    if (kind == FILE_NONE) return error_set(e, ERROR_IO, "%s: there is no such file or folder", path);
+    if (dataset_is_idx(path)) {
+        *out = LAYOUT_IDX;
+        return true;
+    }
+    if (dot && strcmp(dot, ".json") == 0) {
+        *out = LAYOUT_COCO;
+        return true;
+    }
+    return error_set(e, ERROR_VALUE, "%s: expected a folder of images, a COCO .json file or IDX files", path);
+}
+
+static bool list(Dataset *d, const DataSettings *set, bool train, Error *e) {
+    switch (d->layout) {
+    case LAYOUT_FOLDER:
+        return dataset_list_folder(d, e);
+    case LAYOUT_FLAT:
+        return dataset_list_flat(d, e);
+    case LAYOUT_IDX:
+        return dataset_list_idx(d, train, e);
+    default:
+        return dataset_list_coco(d, set->images, e);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------- split --- */
+
+/* The first K samples of each class stay (train), or all others. Samples without a label are one class. */
+static bool split(Dataset *d, int64_t first, bool train, Error *e) {
+    int64_t *seen = mem_zero((size_t)d->classes + 1, sizeof *seen), kept = 0;
+    if (!seen) return error_memory(e, ((size_t)d->classes + 1) * sizeof *seen);
+    for (int64_t i = 0; i < d->count; i++) {
+        Sample s = d->sample[i];
+        bool early = seen[s.label + 1]++ < first;
+        if (early == train) d->sample[kept++] = s;
+    }
+    mem_free(seen);
+    d->count = kept;
+    if (kept) return true;
+    return error_set(e, ERROR_VALUE, "data.per_class_train is %lld, which leaves no image of %s for the test",
+                     (long long)first, d->source);
+}
+
+static int compare_names(const void *key, const void *entry) {
+    return strcmp(key, *(char *const *)entry);
+}
+
+/* Gives d the labels of `other`, by the names of the classes. */
+static bool adopt_classes(Dataset *d, Dataset *other, Error *e) {
+    int32_t *label = mem_get((size_t)d->classes * sizeof *label);
+    if (!label) return error_memory(e, (size_t)d->classes * sizeof *label);
+    for (int i = 0; i < d->classes; i++) {
+        char **found = bsearch(d->class_name[i], other->class_name, (size_t)other->classes, sizeof *found,
+                               compare_names);
+        if (!found) {
+            error_set(e, ERROR_VALUE, "class %s of %s does not exist in data.train (%s)", d->class_name[i],
+                      d->source, other->source);
+            mem_free(label);
+            return false;
+        }
+        label[i] = (int32_t)(found - other->class_name);
+    }
+    for (int64_t i = 0; i < d->count; i++)
+        d->sample[i].label = d->sample[i].identity = label[d->sample[i].label];
+    mem_free(label);
+    char **names = d->class_name;
+    int classes = d->classes;
+    d->class_name = other->class_name, d->classes = other->classes;
+    other->class_name = names, other->classes = classes;
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------- open, close --- */
+
+static bool fill(Dataset *d, const char *path, const DataSettings *set, bool train, Error *e) {
+    d->source = mem_string(path);
+    if (!d->source) return error_memory(e, strlen(path) + 1);
+    d->layout = set->layout;
+    if (d->layout == LAYOUT_AUTO && !find_layout(&d->layout, path, e)) return false;
+    if (!list(d, set, train, e)) return false;
+    fix_paths(d);
+    return true;
+}
+
+/* The labels of a test folder are the classes of the training folder. */
+static bool share_classes(Dataset *d, const DataSettings *set, Error *e) {
+    int layout = set->layout;
+    if (d->layout != LAYOUT_FOLDER || !set->train[0] || strcmp(set->train, d->source) == 0) return true;
+    Dataset *train = mem_zero(1, sizeof *train);
+    if (!train) return error_memory(e, sizeof *train);
+    train->source = mem_string(set->train);
+    bool ok = train->source ? true : error_memory(e, strlen(set->train) + 1);
+    ok = ok && (layout != LAYOUT_AUTO || find_layout(&layout, set->train, e));
+    if (ok && layout == LAYOUT_FOLDER) ok = dataset_list_classes(train, e) && adopt_classes(d, train, e);
+    dataset_close(train);
+    return ok ? true : error_prefix(e, "its labels are the classes of data.train");
+}
+
+bool dataset_open(Dataset **out, const DataSettings *set, bool train, Error *e) {
+    *out = NULL;
+    const char *path = train || !set->test[0] ? set->train : set->test;
+    const char *key = train ? "data.train" : "data.test";
+    if (!data_settings_check(set, e)) return false;
+    if (!path[0])
+        return error_set(e, ERROR_VALUE,
+                         "%s is empty: name a folder, a COCO JSON or an IDX file (--set %s=...)", key, key);
+    Dataset *d = mem_zero(1, sizeof *d);
+    if (!d) return error_memory(e, sizeof *d);
+    d->key = key;
+    bool ok = fill(d, path, set, train, e);
+    bool apart = set->test[0] || (d->layout == LAYOUT_IDX && file_kind(path) == FILE_FOLDER);
+    if (ok && !train && !apart && !set->per_class_train)
+        ok = error_set(e, ERROR_VALUE, "nothing to evaluate on: it is empty, and data.per_class_train is 0");
+    if (ok && set->per_class_train && (train || !apart)) ok = split(d, set->per_class_train, train, e);
+    if (ok && !train && set->test[0]) ok = share_classes(d, set, e);
+    if (!ok) {
+        error_prefix(e, "%s", key);
+        dataset_close(d);
+        return false;
+    }
+    *out = d;
+    return true;
+}
+
+void dataset_close(Dataset *d) {
+    if (!d) return;
+    for (int i = 0; i < d->classes; i++) mem_free(d->class_name[i]);
+    mem_free(d->class_name);
+    mem_free(d->source);
+    mem_free(d->sample);
+    mem_free(d->pixel);
+    coco_close(d->coco);
+    bytes_free(&d->text);
+    mem_free(d);
+}
+
+/* ------------------------------------------------------------------------------------------ samples --- */
+
+bool dataset_pixels(const Dataset *d, int64_t i, Image *out, Error *e) {
+    size_t size = (size_t)d->width * (size_t)d->height;
+    if (!image_reserve(out, d->width, d->height, e)) return false;
+    const uint8_t *from = d->pixel + (size_t)d->sample[i].id * size;
+    uint8_t *to = out->pixel;
+    for (size_t k = 0; k < size; k++, to += 3) to[0] = to[1] = to[2] = from[k];
+    return true;
+}
+
+const char *dataset_name(const Dataset *d, int64_t i, char *buffer, size_t size) {
+    const Sample *s = &d->sample[i];
+    if (s->path) return s->path;
+    snprintf(buffer, size, "%s#%lld", d->source, (long long)s->id);
+    return buffer;
+}
+
+bool dataset_describe(const Dataset *d, int64_t i, char *line, size_t size, Error *e) {
+    char hash[HASH_TEXT], name[FILE_PATH];
+    const Sample *s = &d->sample[i];
+    size_t bytes = (size_t)d->width * (size_t)d->height;
+    bool ok = s->path ? hash_file(s->path, hash, NULL, e)
+                      : hash_bytes(d->pixel + (size_t)s->id * bytes, bytes, hash, e);
+    if (!ok) return false;
+    JsonWriter w = json_writer(line, size, 0);
+    json_put_open(&w, NULL, '{');
+    json_put_int(&w, "id", s->id);
+    json_put_text(&w, "path", dataset_name(d, i, name, sizeof name));
+    json_put_text(&w, "sha256", hash);
+    if (s->identity >= 0) {
+        json_put_text(&w, "identity", d->class_name[s->identity]);
+    } else {
+        json_put_null(&w, "identity");
+    }
+    json_put_close(&w, '}');
+    if (w.full) return error_set(e, ERROR_LIMIT, "%s: the path is too long for the manifest", name);
+    return true;
+}

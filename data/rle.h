@@ -1,0 +1,31 @@
+/* rle: masks as COCO stores them (cocodataset/cocoapi, common/maskApi.c): runs of pixels in column order,
+ * zeros first (the first run may be 0 long). Compressed: each run, from the fourth on less the one two
+ * before, in groups of 5 bits, low ones first, as characters '0' to 'o'. Strings come from outside: no run
+ * may be negative or leave the mask, their sum must be exactly its area, a group may have at most 7
+ * characters. */
+#ifndef LETHE_RLE_H
+#define LETHE_RLE_H
+
+#include "data/bytes.h"
+
+typedef struct Rle {
+    int height, width;
+    int64_t count;
+    const uint32_t *run; /* [count]; sums to height * width */
+} Rle;
+
+enum { RLE_SIDE = 1 << 16 }; /* largest height and width */
+
+/* All of these write runs behind those already in `out`, 4 bytes each, and make *r borrow the new ones: valid
+ * until `out` grows or is freed. Error texts say what is wrong and where in the runs; callers add the file.
+ */
+bool rle_from_counts(Rle *r, Bytes *out, const double *counts, int64_t n, int height, int width, Error *e);
+bool rle_from_text(Rle *r, Bytes *out, const char *text, int height, int width, Error *e);
+/* mask: [height, width], any value but 0 is inside */
+bool rle_from_mask(Rle *r, Bytes *out, const uint8_t *mask, int height, int width, Error *e);
+
+bool rle_to_text(const Rle *r, Bytes *out, Error *e); /* replaces the contents; ends with a NUL not counted */
+void rle_to_mask(const Rle *r, uint8_t *mask);        /* [height, width], 0 and 1 */
+int64_t rle_area(const Rle *r);                       /* pixels inside */
+
+#endif
