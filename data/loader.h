@@ -1,0 +1,49 @@
+/* loader: batches of a data set, decoded and augmented by worker threads, as a Source of core/batch.h.
+ *
+ * Training: epoch e visits the samples in the order of rng_open(seed, RNG_SHUFFLE, e, 0); what does not fill
+ * a batch is left out (data.drop_last). Evaluation: in the order of the data set, nothing twice, the last
+ * batch short. A batch depends on (seed, step) alone: not on workers, on ranks, or on what was asked before.
+ *
+ * Ranks. A global batch of `batch` samples is divided among `ranks` loaders, which need not speak to each
+ * other: each computes the same order and loads its part. Rank r holds the r-th stretch of the batch; with
+ * mixup or cutmix the r-th stretch of its first half and that stretch's mirror image, so that partners meet.
+ * In evaluation a rank's part of a short batch may be empty (n = 0).
+ *
+ * Corrupt images (data.corrupt). "stop": the first ends the run. "skip": it is warned of once and another
+ * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation it is
+ * left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
+ * however often it comes.
+ *
+ * Memory: two batches, and for each worker one file and its pixels. Where all images fit into data.cache_mb,
+ * they are kept as pixels from their first use on. After the first epoch nothing is allocated. */
+#ifndef LETHE_LOADER_H
+#define LETHE_LOADER_H
+
+#include "core/batch.h"
+#include "core/log.h"
+#include "data/dataset.h"
+
+typedef struct LoaderOptions {
+    const DataSettings *set; /* copied */
+    int image_size;          /* side of the samples: model.image_size */
+    int64_t batch;           /* samples a step, on all ranks; a multiple of `ranks` */
+    int rank, ranks;         /* 0, 1: a single process */
+    bool train;
+    uint64_t seed;
+    int classes; /* columns of Batch.target; 0: those of the data set */
+    Log *log;    /* for warnings; NULL: none */
+} LoaderOptions;
+
+/* Fills *out and starts the workers. The data set is borrowed until out->close. */
+bool loader_open(Source *out, const Dataset *data, const LoaderOptions *o, Error *e);
+
+/* The images of `source` (a loader's) found corrupt so far: how many, and which. False when there is no k-th.
+ * The texts are borrowed until close. */
+typedef struct LoaderCorrupt {
+    const char *name, *reason;
+    int64_t id;
+} LoaderCorrupt;
+int64_t loader_corrupt_count(const Source *source);
+bool loader_corrupt_at(const Source *source, int64_t k, LoaderCorrupt *out);
+
+#endif
