@@ -24,6 +24,29 @@ void columns_add(OpCall *c, const Tensor *t, int64_t rows, int64_t cols, float *
     op_scratch_free(c, scratch);
 }
 
+void planes_shift(const Tensor *t, const float *shift) {
+    int64_t planes = t->dim[0] * t->dim[1], each = tensor_count(t) / planes;
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < planes; p++) {
+        float by = shift[p % t->dim[1]];
+        for (int64_t i = p * each; i < (p + 1) * each; i++) tensor_add(t, i, by);
+    }
+}
+
+void planes_sum(const Tensor *t, float *sum) {
+    int64_t channels = t->dim[1], each = tensor_count(t) / (t->dim[0] * channels);
+#pragma omp parallel for schedule(static)
+    for (int64_t ch = 0; ch < channels; ch++) {
+        double all = 0;
+        for (int64_t b = 0; b < t->dim[0]; b++) {
+            int64_t at = (b * channels + ch) * each;
+#pragma omp simd reduction(+ : all)
+            for (int64_t i = at; i < at + each; i++) all += (double)tensor_at(t, i);
+        }
+        sum[ch] += (float)all;
+    }
+}
+
 void tensor_accumulate(const Tensor *to, const Tensor *from, bool fresh) {
     int64_t total = tensor_count(to), strips = (total + STRIP - 1) / STRIP;
 #pragma omp parallel for schedule(static)

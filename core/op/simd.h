@@ -15,6 +15,10 @@ void tensor_accumulate(const Tensor *to, const Tensor *from, bool fresh);
 /* sum[j] += sum over rows of t (rows x cols). */
 void columns_add(OpCall *c, const Tensor *t, int64_t rows, int64_t cols, float *sum);
 
+/* t (B, C, ..) += shift[c]; and sum[c] += the sum of t over samples and places. */
+void planes_shift(const Tensor *t, const float *shift);
+void planes_sum(const Tensor *t, float *sum);
+
 static inline void floats_from_bf16(float *restrict to, const bf16 *restrict from, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) to[i] = bf16_to_f32(from[i]);
