@@ -3,6 +3,7 @@
 #ifndef LETHE_DOUBLE
 
 #include <dnnl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,6 +20,7 @@ typedef struct Entry {
     dnnl_primitive_t multiply, reorder;
     dnnl_memory_t a, b, c, bias, scratch, b_plain;
     size_t b_bytes, scratch_bytes;
+    int64_t calls; /* since gemm_count_reset */
 } Entry;
 
 /* The device handle: one engine, one stream, the primitives made so far. */
@@ -114,28 +116,27 @@ static Entry *entry_find(const Key *key) {
     return *bucket = t;
 }
 
-/* A copy of m in bf16, same strides compressed to rows x cols row-major or column-major as m is. */
-static Mat rounded(Step *s, Mat m) {
+/* A copy of m in the other float type, same strides. */
+static Mat converted(Step *s, Mat m) {
     int64_t n = m.rows * m.cols;
-    bool rows_first = m.col == 1;
+    bool rows_first = m.col == 1, round = m.dtype == DT_F32;
     if ((rows_first ? m.row : m.col) != (rows_first ? m.cols : m.rows))
-        die("gemm: a strided f32 operand in bf16");
-    bf16 *to = step_block(s, (size_t)n * sizeof *to);
-    const float *from = m.data;
+        die("gemm: a strided operand of another type");
+    void *to = step_block(s, (size_t)n * dtype_size(round ? DT_BF16 : DT_F32)), *from = m.data;
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < n; i++) to[i] = bf16_from_f32(from[i]);
-    return (Mat){to, DT_BF16, m.rows, m.cols, m.row, m.col};
+    for (int64_t i = 0; i < n; i++) {
+        if (round)
+            ((bf16 *)to)[i] = bf16_from_f32(((float *)from)[i]);
+        else
+            ((float *)to)[i] = bf16_to_f32(((bf16 *)from)[i]);
+    }
+    return (Mat){to, round ? DT_BF16 : DT_F32, m.rows, m.cols, m.row, m.col};
 }
 
-void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool accumulate) {
-    if (a.cols != b.rows || a.rows != c.rows || b.cols != c.cols || c.col != 1 || c.row != c.cols)
-        die("gemm: shapes");
-    engine_open();
-    if (a.rows == 0 || b.cols == 0) return;
-    Mat a_given = a, b_given = b;
+/* One primitive: a is in the compute type. */
+static void multiply(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool accumulate) {
     bool pack = compute == DT_BF16 && b.dtype == DT_F32;
-    if (compute == DT_BF16 && a.dtype == DT_F32) a = rounded(s, a);
-    if (compute == DT_F32 && (a.dtype != DT_F32 || b.dtype != DT_F32)) die("gemm: bf16 operands in f32");
+    Mat b_given = b;
     Key key;
     memset(&key, 0, sizeof key); /* compared with memcmp: padding too */
     key.m = a.rows, key.n = b.cols, key.k = a.cols;
@@ -163,31 +164,119 @@ void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool a
                              {DNNL_ARG_SCRATCHPAD, t->scratch},
                              {DNNL_ARG_BIAS, t->bias}};
     CHECK(dnnl_primitive_execute(t->multiply, stream, bias ? 5 : 4, arg));
+    t->calls++;
     step_block_free(s, scratch);
     if (pack) step_block_free(s, b.data);
-    if (a.data != a_given.data) step_block_free(s, a.data);
 }
 
-double gemm_rate(Step *s, DType compute, int64_t m, int64_t n, int64_t k, bool a_transposed,
-                 bool b_transposed, int times) {
-    int64_t da[] = {m, k}, db[] = {k, n}, dc[] = {m, n};
-    Scope scope = scope_open(s);
-    Tensor *ta = step_zeros(s, compute, 2, da), *tb = step_zeros(s, compute, 2, db);
-    Tensor *tc = step_zeros(s, a_transposed ? DT_F32 : compute, 2, dc);
-    Mat a = a_transposed ? mat_transposed(mat(ta, k, m)) : mat(ta, m, k);
-    Mat b = b_transposed ? mat_transposed(mat(tb, n, k)) : mat(tb, k, n);
-    double best = 0;
-    for (int i = 0; i < times; i++) {
-        struct timespec from, to;
-        clock_gettime(CLOCK_MONOTONIC, &from);
-        gemm(s, compute, a, b, mat(tc, m, n), NULL, false);
-        clock_gettime(CLOCK_MONOTONIC, &to);
-        double sec = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
-        double rate = 2.0 * (double)m * (double)n * (double)k / sec;
-        if (rate > best) best = rate;
+/* oneDNN knows bf16 from AVX-512 on; on lesser processors the products are made in f32. */
+static void multiply_wide(Step *s, Mat a, Mat b, Mat c, const float *bias, bool accumulate) {
+    Mat x = a.dtype == DT_BF16 ? converted(s, a) : a, y = b.dtype == DT_BF16 ? converted(s, b) : b, z = c;
+    if (c.dtype == DT_BF16) {
+        z.dtype = DT_F32;
+        z.data = step_block(s, (size_t)(c.rows * c.cols) * sizeof(float));
     }
-    scope_close(s, scope, NULL);
-    return best;
+    gemm(s, DT_F32, x, y, z, bias, accumulate);
+    if (z.data != c.data) {
+        float *from = z.data;
+        bf16 *to = c.data;
+        int64_t n = c.rows * c.cols;
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < n; i++) to[i] = bf16_from_f32(from[i]);
+        step_block_free(s, z.data);
+    }
+    if (y.data != b.data) step_block_free(s, y.data);
+    if (x.data != a.data) step_block_free(s, x.data);
+}
+
+/* With few outputs oneDNN cuts a long sum among its threads, in as many parts as there are threads. Such sums
+ * are cut here first, always alike, so that the bits do not depend on the threads. */
+enum { SUM_LONG = 1024, OUTPUTS_FEW = 1 << 20 };
+
+static Mat part(Mat m, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+    size_t at = (size_t)(row * m.row + col * m.col) * dtype_size(m.dtype);
+    return (Mat){(uint8_t *)m.data + at, m.dtype, rows, cols, m.row, m.col};
+}
+
+void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool accumulate) {
+    if (a.cols != b.rows || a.rows != c.rows || b.cols != c.cols || c.col != 1 || c.row != c.cols)
+        die("gemm: shapes");
+    if (compute == DT_F32 && (a.dtype != DT_F32 || b.dtype != DT_F32)) die("gemm: bf16 operands in f32");
+    engine_open();
+    if (a.rows == 0 || b.cols == 0) return;
+    if (compute == DT_BF16 && dnnl_get_effective_cpu_isa() < dnnl_cpu_isa_avx512_core) {
+        multiply_wide(s, a, b, c, bias, accumulate);
+        return;
+    }
+    Mat x = compute == DT_BF16 && a.dtype == DT_F32 ? converted(s, a) : a;
+    if (a.cols > SUM_LONG && c.dtype == DT_F32 && c.rows * c.cols < OUTPUTS_FEW) {
+        for (int64_t at = 0; at < a.cols; at += SUM_LONG) {
+            int64_t n = a.cols - at < SUM_LONG ? a.cols - at : SUM_LONG;
+            multiply(s, compute, part(x, 0, a.rows, at, n), part(b, at, n, 0, b.cols), c, at ? NULL : bias,
+                     accumulate || at);
+        }
+    } else {
+        multiply(s, compute, x, b, c, bias, accumulate);
+    }
+    if (x.data != a.data) step_block_free(s, x.data);
+}
+
+void gemm_count_reset(void) {
+    for (int i = 0; i < BUCKETS; i++)
+        for (Entry *t = table[i]; t; t = t->next) t->calls = 0;
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of one product on zeros, packed operands ready. */
+static double entry_seconds(Step *s, Entry *t, int times) {
+    enum { MOST = 32 };
+    double took[MOST];
+    if (times > MOST) times = MOST;
+    size_t each = dtype_size(t->key.compute);
+    size_t bytes[] = {(size_t)(t->key.m * t->key.k) * each, t->b_bytes, (size_t)(t->key.m * t->key.n) * 4,
+                      (size_t)t->key.n * 4, t->scratch_bytes};
+    dnnl_memory_t part[] = {t->a, t->b, t->c, t->bias, t->scratch};
+    void *room[COUNT(bytes)];
+    for (int i = 0; i < COUNT(bytes); i++) {
+        room[i] = step_block(s, bytes[i]);
+        memset(room[i], 0, bytes[i]);
+        if (part[i]) CHECK(dnnl_memory_set_data_handle_v2(part[i], room[i], stream));
+    }
+    dnnl_exec_arg_t arg[] = {{DNNL_ARG_SRC, t->a},
+                             {DNNL_ARG_WEIGHTS, t->b},
+                             {DNNL_ARG_DST, t->c},
+                             {DNNL_ARG_SCRATCHPAD, t->scratch},
+                             {DNNL_ARG_BIAS, t->bias}};
+    for (int i = 0; i < times; i++) {
+        double from = seconds();
+        CHECK(dnnl_primitive_execute(t->multiply, stream, t->bias ? 5 : 4, arg));
+        took[i] = seconds() - from;
+    }
+    for (int i = COUNT(bytes) - 1; i >= 0; i--) step_block_free(s, room[i]);
+    qsort(took, (size_t)times, sizeof *took, by_value);
+    return took[times / 2];
+}
+
+double gemm_measure(Step *s, int times, double *flops) {
+    double sec = 0;
+    *flops = 0;
+    for (int i = 0; i < BUCKETS; i++)
+        for (Entry *t = table[i]; t; t = t->next) {
+            if (!t->calls) continue;
+            sec += (double)t->calls * entry_seconds(s, t, times);
+            *flops += (double)t->calls * 2.0 * (double)t->key.m * (double)t->key.n * (double)t->key.k;
+        }
+    return sec > 0 ? *flops / sec : 0;
 }
 
 #endif

@@ -28,8 +28,10 @@ void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool a
  * through f32. */
 bool gemm_bf16_native(void);
 
-/* Measured rate of gemm on one shape: FLOP/s, best of `times`. For `lethe bench`. */
-double gemm_rate(Step *s, DType compute, int64_t m, int64_t n, int64_t k, bool a_transposed,
-                 bool b_transposed, int times);
+/* For `lethe bench`: how fast the same products run alone. gemm_count_reset starts counting; gemm_measure
+ * then runs every shape that was asked for since, `times` times each, on its own, and returns FLOP/s over all
+ * of them in the mix of the count (median time of each shape); *flops is the FLOP of that mix. */
+void gemm_count_reset(void);
+double gemm_measure(Step *s, int times, double *flops);
 
 #endif

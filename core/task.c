@@ -1,5 +1,7 @@
 #include "core/task.h"
 
+#include <math.h>
+
 bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, uint64_t seed, Error *e) {
     *task = (Task){.class = class};
     if (!class->create(task, recipe, classes, e) || !params_build(&task->params, seed, e)) {
@@ -14,4 +16,9 @@ void task_close(Task *task) {
     if (task->class && task->self) task->class->destroy(task);
     params_free(&task->params);
     *task = (Task){0};
+}
+
+void task_layer_decay(Task *task, double decay) {
+    for (int i = 0; i < task->params.count; i++)
+        task->params.list[i]->lr_scale = pow(decay, task->layers - task->params.list[i]->layer);
 }

@@ -14,7 +14,7 @@ typedef struct Metric {
     bool more_is_better;
 } Metric;
 
-enum { TASK_METRICS = 8 };
+enum { TASK_METRICS = 8, TASK_NOTE = 1600 };
 
 /* What a task draws: RGB, 8 bits, rows top down. mem_free(pixel). */
 typedef struct Picture {
@@ -44,9 +44,10 @@ typedef struct TaskClass {
     Tensor *(*features)(Task *task, Step *s, const Batch *batch);
     /* Over a whole source (one pass, nothing twice). metric[0] decides which checkpoint is best. */
     bool (*evaluate)(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e);
-    /* One picture of the batch. `text` receives a line about each sample, or stays empty. */
-    bool (*draw)(Task *task, Step *s, const Batch *batch, Picture *out, char *text, size_t text_size,
-                 Error *e);
+    bool draws_each; /* draw is worth a picture an image, not one for all */
+    /* One picture of the batch. For each sample `note` receives what is found about it, as the inside of a
+     * JSON object: "\"psnr\": 21.3". NULL: not wanted. */
+    bool (*draw)(Task *task, Step *s, const Batch *batch, Picture *out, char (*note)[TASK_NOTE], Error *e);
 } TaskClass;
 
 struct Task {
@@ -55,11 +56,16 @@ struct Task {
     Params params;
     int layers;               /* the last layer's number, for layer-wise decay; 0: has none */
     int image_size;           /* side of the square the batches must have */
+    char *const *class_name;  /* borrowed; NULL where the data has no classes */
     const double *mean, *std; /* of the normalisation, per channel: to draw and to undo it */
 };
 
 /* Creates the model a recipe asks for, with fresh weights. */
 bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, uint64_t seed, Error *e);
 void task_close(Task *task);
+
+/* Layer-wise decay (MAE util/lr_decay.py): the rate of layer i is times decay^(layers - i); the head's is
+ * whole. */
+void task_layer_decay(Task *task, double decay);
 
 #endif

@@ -154,7 +154,6 @@ static bool begin(Run *r, Error *e) {
     if (!file_make_folder(job->out, e) || !file_join(path, sizeof path, job->out, "checkpoints/last", e))
         return false;
     r->state = (CheckpointState){.seed = job->run->seed, .best_step = -1};
-    snprintf(r->state.version, sizeof r->state.version, "%s", LETHE_VERSION);
     if (!trainer_open(&r->trainer, job, e) || !tensors_list(r, e)) return false;
     bool going_on = job->resume && file_kind(path) == FILE_FOLDER;
     if (going_on && !restore(r, e)) return false;

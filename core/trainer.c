@@ -9,8 +9,7 @@ bool trainer_open(Trainer *t, const TrainJob *job, Error *e) {
     const OptimSettings *o = job->optim;
     *t = (Trainer){.task = job->task, .source = job->train, .set = job->train_set, .schedule = job->schedule};
     Params *p = &job->task->params;
-    for (int i = 0; i < p->count; i++) /* MAE util/lr_decay.py: the head's layer has the whole rate */
-        p->list[i]->lr_scale = pow(o->layer_decay, job->task->layers - p->list[i]->layer);
+    task_layer_decay(job->task, o->layer_decay);
     t->lr = o->lr > 0 ? o->lr : o->blr * (double)(t->set->batch * t->set->accumulate) / 256;
     if (!params_train(p, e) || !optim_open(&t->optim, o, p, e)) return false;
     t->step = step_create(job->run->dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e);

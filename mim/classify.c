@@ -33,7 +33,7 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     if (classes > m->set.classes)
         return error_set(e, ERROR_VALUE, "model.classes is %" PRId64 ", but the data has %d classes",
                          m->set.classes, classes);
-    bool mean = m->set.pool == POOL_MEAN, probe = m->set.train == TRAIN_PROBE;
+    bool mean = m->set.pool == CLASSIFY_MEAN, probe = m->set.train == TRAIN_PROBE;
     if (!vit_declare(&m->vit, p, &m->vit_set, VIT_INIT_TIMM, m->set.drop_path, mean, e)) return false;
     int64_t d = m->vit.dim, head[2] = {m->set.classes, d}, scalar = 1;
     if (mean) {
@@ -97,7 +97,7 @@ static Tensor *features(Task *task, Step *s, const Batch *batch) {
     Scope scope = scope_open(s);
     Tensor *x = vit_blocks(s, &m->vit,
                            vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL)); /* [B, 1 + L, D] */
-    if (m->set.pool == POOL_MEAN) {
+    if (m->set.pool == CLASSIFY_MEAN) {
         x = vit_norm(s, op_token_mean(s, x, 1), m->fc_norm_w, m->fc_norm_b); /* [B, D] */
     } else {
         int64_t dim[2] = {batch->n, 1}, flat[2] = {batch->n, m->vit.dim};
@@ -113,7 +113,10 @@ static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
     Classify *m = task->self;
     Scope scope = scope_open(s);
     Tensor *x = features(task, s, batch);
-    if (m->set.train == TRAIN_PROBE) x = op_batch_norm(s, x, NULL, NULL, m->bn_mean, m->bn_var, 0.1, 1e-6);
+    if (m->set.train == TRAIN_PROBE) {
+        if (s->training && s->recording) tensor_real(m->bn_count)[0]++;
+        x = op_batch_norm(s, x, NULL, NULL, m->bn_mean, m->bn_var, 0.1, 1e-6);
+    }
     return scope_close(s, scope, op_linear(s, x, m->head_w, m->head_b, ACT_NONE)); /* [B, classes] */
 }
 

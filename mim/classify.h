@@ -7,7 +7,7 @@
 #include "core/task.h"
 #include "mim/vit.h"
 
-enum { POOL_MEAN, POOL_CLS };
+enum { CLASSIFY_MEAN, CLASSIFY_CLS };
 enum { TRAIN_ALL, TRAIN_PROBE };
 
 #define CLASSIFY_FIELDS(X)                                                                                   \
@@ -28,7 +28,7 @@ typedef struct Classify {
     VitSettings vit_set;
     ClassifySettings set;
     VitEncoder vit;
-    Tensor *fc_norm_w, *fc_norm_b;       /* POOL_MEAN */
+    Tensor *fc_norm_w, *fc_norm_b;       /* CLASSIFY_MEAN */
     Tensor *bn_mean, *bn_var, *bn_count; /* TRAIN_PROBE */
     Tensor *head_w, *head_b;
 } Classify;

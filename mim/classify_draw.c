@@ -1,9 +1,9 @@
 #include "mim/classify_draw.h"
 
+#include "core/json.h"
 #include "mim/classify.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { COLUMNS = 8, FRAME = 3, GAP = 3, WHITE = 255 };
@@ -13,8 +13,29 @@ static void put(Picture *out, int64_t x, int64_t y, uint8_t r, uint8_t g, uint8_
     p[0] = r, p[1] = g, p[2] = b;
 }
 
-bool classify_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *text, size_t text_size,
-                   Error *e) {
+/* {"label": "s03", "predicted": "s07", "probability": 0.83, "right": false}, without the braces. */
+static void note_write(const Task *task, char *note, int64_t label, int64_t best, double probability) {
+    char text[TASK_NOTE];
+    JsonWriter w = json_writer(text, sizeof text, 0);
+    const char *const *name = (const char *const *)task->class_name;
+    json_put_open(&w, NULL, '{');
+    if (label >= 0 && name)
+        json_put_text(&w, "label", name[label]);
+    else
+        json_put_null(&w, "label");
+    if (name)
+        json_put_text(&w, "predicted", name[best]);
+    else
+        json_put_int(&w, "predicted", best);
+    json_put_real(&w, "probability", probability);
+    if (label >= 0) json_put_bool(&w, "right", best == label);
+    json_put_close(&w, '}');
+    size_t n = strlen(text);
+    note[0] = 0;
+    if (!w.full && n > 2) memcpy(note, text + 1, n - 2), note[n - 2] = 0;
+}
+
+bool classify_draw(Task *task, Step *s, const Batch *batch, Picture *out, char (*note)[TASK_NOTE], Error *e) {
     int64_t side = task->image_size, cell = side + 2 * FRAME + GAP,
             across = batch->n < COLUMNS ? batch->n : COLUMNS;
     *out = (Picture){.width = (int)(across * cell), .height = (int)((batch->n + across - 1) / across * cell)};
@@ -27,7 +48,6 @@ bool classify_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *
     step_grad_on(s, was);
     s->training = training;
     int64_t classes = logits->dim[1];
-    size_t used = 0;
     for (int64_t b = 0; b < batch->n; b++) {
         int64_t best = 0, left = b % across * cell, top = b / across * cell;
         double sum = 0;
@@ -56,9 +76,7 @@ bool classify_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *
                 }
                 put(out, left + FRAME + x, top + FRAME + y, rgb[0], rgb[1], rgb[2]);
             }
-        if (used < text_size)
-            used += (size_t)snprintf(text + used, text_size - used, "%d %lld %.4f\n", batch->label[b],
-                                     (long long)best, 1 / sum);
+        if (note) note_write(task, note[b], batch->label[b], best, 1 / sum);
     }
     return true;
 }

@@ -265,5 +265,6 @@ const TaskClass mae_class = {
     .outputs = outputs,
     .features = features,
     .evaluate = evaluate,
+    .draws_each = true,
     .draw = mae_draw,
 };

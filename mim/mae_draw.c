@@ -23,7 +23,7 @@ static void put_patch(const Task *task, const Mae *m, Picture *out, int64_t left
             }
 }
 
-bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *text, size_t text_size, Error *e) {
+bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char (*note)[TASK_NOTE], Error *e) {
     Mae *m = task->self;
     int64_t side = m->vit.image_size, count = m->vit.grid * m->vit.grid,
             each = m->vit.patch * m->vit.patch * 3;
@@ -45,7 +45,6 @@ bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *text,
     Tensor *plain = op_patchify(s, image, NULL, (int)m->vit.patch, PATCH_CHANNEL_LAST);
     step_grad_on(s, was);
     s->training = training;
-    size_t used = 0;
     for (int64_t b = 0; b < batch->n; b++) {
         int64_t top = b * (side + GAP);
         double error = 0, hidden_pixels = 0;
@@ -70,9 +69,7 @@ bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *text,
             put_patch(task, m, out, 2 * (side + GAP), top, l, room);
             if (hidden) put_patch(task, m, out, 3 * (side + GAP), top, l, room);
         }
-        if (used < text_size)
-            used += (size_t)snprintf(text + used, text_size - used, "hidden pixels: %.1f dB PSNR\n",
-                                     10 * log10(hidden_pixels / (error + 1e-12)));
+        if (note) snprintf(note[b], TASK_NOTE, "\"psnr\": %.3f", 10 * log10(hidden_pixels / (error + 1e-12)));
     }
     mem_free(room);
     return true;

@@ -6,6 +6,6 @@
 
 #include "core/task.h"
 
-bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char *text, size_t text_size, Error *e);
+bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char (*note)[TASK_NOTE], Error *e);
 
 #endif

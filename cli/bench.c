@@ -1,0 +1,249 @@
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "core/gemm.h"
+#include "core/json.h"
+#include "core/train.h"
+#include "mim/classify.h"
+#include "mim/mae.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char usage[] =
+    "usage: lethe bench [--task mae|classify] [--preset micro|tiny|small|base|large|huge] [--dtype "
+    "f32|bf16]\n"
+    "                   [--batch N] [--steps N] [--threads N] [--set key=value]... [--json FILE]\n\n"
+    "Trains on random images and says how fast: images and steps a second, FLOP a step, the rate of the "
+    "same\n"
+    "matmuls run alone in the same process, the fraction of it that training reaches, peak memory, and where "
+    "the\n"
+    "time goes, op by op. --set takes any key of a recipe.\n";
+
+enum { CLASSES = 1000, WARM = 2, MOST_STEPS = 1000 };
+
+/* ---- random images, made once ---- */
+
+typedef struct Noise {
+    Batch batch;
+    int64_t *id;
+    int32_t *label;
+} Noise;
+
+static bool noise_get(void *self, int64_t step, const Batch **out, Error *e) {
+    (void)step;
+    (void)e;
+    *out = &((Noise *)self)->batch;
+    return true;
+}
+
+static bool noise_open(Noise *n, int64_t batch, int64_t side, Error *e) {
+    n->batch = (Batch){.n = (int)batch, .image = {.ndim = 4, .dim = {batch, 3, side, side}, .dtype = DT_F32}};
+    n->id = mem_zero((size_t)batch, sizeof *n->id);
+    n->label = mem_zero((size_t)batch, sizeof *n->label);
+    n->batch.image.data = mem_get(tensor_bytes(&n->batch.image));
+    n->batch.id = n->id;
+    n->batch.label = n->batch.identity = n->label;
+    if (!n->id || !n->label || !n->batch.image.data) return error_memory(e, tensor_bytes(&n->batch.image));
+    Rng r = rng_open(0, RNG_TEST, 0, 0);
+    for (int64_t i = 0; i < tensor_count(&n->batch.image); i++)
+        tensor_real(&n->batch.image)[i] = 2 * rng_uniformf(&r) - 1;
+    for (int64_t i = 0; i < batch; i++) {
+        n->id[i] = i;
+        n->label[i] = (int32_t)(i % CLASSES);
+    }
+    return true;
+}
+
+static void noise_close(Noise *n) {
+    mem_free(n->id);
+    mem_free(n->label);
+    mem_free(n->batch.image.data);
+}
+
+/* ---- measuring ---- */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Most resident memory of the process so far, from /proc/self/status; 0 where that cannot be read. */
+static int64_t peak_bytes(void) {
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = 0;
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld", &kib) == 1) break;
+    fclose(f);
+    return (int64_t)kib * 1024;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+typedef struct Figures {
+    const char *task, *preset, *dtype;
+    int threads;
+    int64_t batch, parameters, kept, allowed, peak, step_peak;
+    double seconds, flops, rate, gemm_flops;
+    StepClock clock[64];
+} Figures;
+
+static bool measure(Figures *f, const TrainJob *job, int64_t steps, Error *e) {
+    Trainer t;
+    TrainResult result;
+    double took[MOST_STEPS];
+    bool fine = trainer_open(&t, job, e);
+    for (int64_t i = 0; i < WARM && fine; i++) fine = trainer_update(&t, i, &result, e);
+    if (!fine) {
+        trainer_close(&t);
+        return false;
+    }
+    f->peak = peak_bytes(); /* before the matmuls run alone */
+    f->kept = (int64_t)t.step->kept;
+    f->step_peak = (int64_t)step_peak(t.step);
+    f->parameters = job->task->params.trained;
+    f->allowed = f->parameters * 16 + f->kept + f->kept / 10;
+    gemm_count_reset();
+    fine = trainer_update(&t, WARM, &result, e);
+    f->flops = t.step->flops;
+    step_begin(t.step);
+    double before = gemm_measure(t.step, 5, &f->gemm_flops);
+    for (int64_t i = 0; i < steps && fine; i++) {
+        double from = now();
+        fine = trainer_update(&t, WARM + 1 + i, &result, e);
+        took[i] = now() - from;
+    }
+    gemm_count_reset();
+    t.step->clock = f->clock;
+    if (fine) fine = trainer_update(&t, WARM + 1 + steps, &result, e);
+    t.step->clock = NULL;
+    step_begin(t.step);
+    double after = gemm_measure(t.step, 5, &f->gemm_flops);
+    f->rate =
+        2 / (1 / before + 1 / after); /* the machine's speed drifts: before and after, averaged in time */
+    qsort(took, (size_t)steps, sizeof *took, by_value);
+    f->seconds = took[steps / 2];
+    trainer_close(&t);
+    return fine;
+}
+
+/* ---- telling ---- */
+
+static void tell(const Figures *f) {
+    double reached = f->flops / f->seconds;
+    printf("%s %s, %s, batch %" PRId64 ", %d threads\n", f->task, f->preset, f->dtype, f->batch, f->threads);
+    printf("  images per second    %10.2f\n", (double)f->batch / f->seconds);
+    printf("  steps per second     %10.3f\n", 1 / f->seconds);
+    printf("  FLOP per step        %10.3g   (matmul, attention, convolution; forward and backward)\n",
+           f->flops);
+    printf("  reached              %10.1f GFLOP/s\n", reached / 1e9);
+    printf("  same matmuls alone   %10.1f GFLOP/s\n", f->rate / 1e9);
+    printf("  fraction             %10.1f %%\n", 100 * reached / f->rate);
+    printf("  parameters           %10.1f M\n", (double)f->parameters / 1e6);
+    printf("  kept for backward    %10.1f MiB\n", (double)f->kept / 0x1p20);
+    printf("  peak memory          %10.1f MiB of %.1f MiB (16 bytes a parameter + 110 %% of what is kept)\n",
+           (double)f->peak / 0x1p20, (double)f->allowed / 0x1p20);
+    double all = 0;
+    for (int r = 0; op_rows[r]; r++) all += f->clock[r].forward + f->clock[r].backward;
+    printf("  %-16s %9s %9s %7s\n", "op", "forward", "backward", "share");
+    for (int r = 0; op_rows[r]; r++) {
+        const StepClock *c = &f->clock[r];
+        if (c->calls)
+            printf("  %-16s %6.1f ms %6.1f ms %5.1f %%\n", op_rows[r]->name, 1e3 * c->forward,
+                   1e3 * c->backward, 100 * (c->forward + c->backward) / f->seconds);
+    }
+    printf("  %-16s %9s %6.1f ms %5.1f %%\n", "optimizer, rest", "", 1e3 * (f->seconds - all),
+           100 * (1 - all / f->seconds));
+}
+
+static bool write_json(const Figures *f, const char *path, Error *e) {
+    char text[4096];
+    double reached = f->flops / f->seconds;
+    int n = snprintf(
+        text, sizeof text,
+        "{\"task\": \"%s\", \"preset\": \"%s\", \"dtype\": \"%s\", \"batch\": %" PRId64 ", \"threads\": %d,\n"
+        " \"images_per_second\": %.6g, \"steps_per_second\": %.6g, \"flop_per_step\": %.9g,\n"
+        " \"matmul_flops\": %.6g, \"matmul_fraction\": %.6g,\n"
+        " \"parameters\": %" PRId64 ", \"kept_bytes\": %" PRId64 ", \"allowed_bytes\": %" PRId64
+        ", \"peak_bytes\": %" PRId64 "}\n",
+        f->task, f->preset, f->dtype, f->batch, f->threads, (double)f->batch / f->seconds, 1 / f->seconds,
+        f->flops, f->rate, reached / f->rate, f->parameters, f->kept, f->allowed, f->peak);
+    return file_write(path, text, (size_t)n, e);
+}
+
+static bool bench(Figures *f, char *const *set, int sets, int64_t batch, int64_t steps, Error *e) {
+    const TaskClass *class = strcmp(f->task, "mae") == 0 ? &mae_class : &classify_class;
+    Recipe *recipe = NULL;
+    Task task = {0};
+    Noise noise = {0};
+    RunSettings run;
+    TrainSettings train;
+    OptimSettings optim;
+    ScheduleSettings schedule;
+    char text[512];
+    snprintf(text, sizeof text,
+             "{\"task\": \"%s\", \"dtype\": \"%s\", \"model\": {\"size\": \"%s\"%s}, \"train\": {\"batch\": "
+             "%" PRId64 "}}",
+             f->task, f->dtype, f->preset, class == &classify_class ? ", \"classes\": 1000" : "", batch);
+    bool fine = recipe_parse(&recipe, "bench", text, strlen(text), set, sets, e) &&
+                recipe_bind(recipe, &run_table, &run, e) && recipe_bind(recipe, &train_table, &train, e) &&
+                recipe_bind(recipe, &optim_table, &optim, e) &&
+                recipe_bind(recipe, &schedule_table, &schedule, e) &&
+                task_open(&task, class, recipe, class == &classify_class ? CLASSES : 0, 0, e) &&
+                recipe_finish(recipe, e) && noise_open(&noise, train.batch, task.image_size, e);
+    if (fine) {
+        Source source = {
+            .self = &noise, .samples = train.batch, .steps_per_epoch = 1000000, .get = noise_get};
+        TrainJob job = {.task = &task,
+                        .train = &source,
+                        .run = &run,
+                        .train_set = &train,
+                        .optim = &optim,
+                        .schedule = &schedule};
+        f->batch = train.batch;
+        fine = measure(f, &job, steps, e);
+    }
+    noise_close(&noise);
+    task_close(&task);
+    recipe_close(recipe);
+    return fine;
+}
+
+int cli_bench(int argc, char **argv) {
+    Error e = {0};
+    Figures f = {.task = "mae", .preset = "base", .dtype = "f32", .threads = omp_get_max_threads()};
+    const char *json = NULL;
+    int64_t batch = 32, steps = 5, threads = 0;
+    OptionList set = {0};
+    const Option options[] = {
+        {"task", OPTION_TEXT, &f.task}, {"preset", OPTION_TEXT, &f.preset}, {"dtype", OPTION_TEXT, &f.dtype},
+        {"batch", OPTION_INT, &batch},  {"steps", OPTION_INT, &steps},      {"threads", OPTION_INT, &threads},
+        {"set", OPTION_LIST, &set},     {"json", OPTION_TEXT, &json},       {0},
+    };
+    OptionList rest = {0};
+    int done = options_read(argc, argv, usage, options, &rest, &e);
+    if (done >= 0) return done ? cli_fail(&e) : 0;
+    bool fine = true;
+    if (rest.count)
+        fine = error_set(&e, ERROR_VALUE, "bench takes no argument \"%s\"; see lethe bench --help",
+                         rest.item[0]);
+    else if (strcmp(f.task, "mae") && strcmp(f.task, "classify"))
+        fine = error_set(&e, ERROR_VALUE, "--task \"%s\": mae or classify are known", f.task);
+    else if (steps < 1 || steps > MOST_STEPS || batch < 1 || threads < 0)
+        fine = error_set(&e, ERROR_VALUE, "--steps takes 1 to %d, --batch 1 or more, --threads 0 or more",
+                         MOST_STEPS);
+    if (fine && threads) omp_set_num_threads((int)threads), f.threads = (int)threads;
+    fine = fine && bench(&f, set.item, set.count, batch, steps, &e);
+    if (fine) tell(&f);
+    if (fine && json) fine = write_json(&f, json, &e);
+    return fine ? 0 : cli_fail(&e);
+}

@@ -1,0 +1,98 @@
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/setup.h"
+
+#include "core/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: lethe eval RECIPE --checkpoint DIR [--set key=value]... [--json FILE]\n\n"
+    "Measures a checkpoint on data.test (or on the part of data.train that data.per_class_train leaves "
+    "out).\n"
+    "RECIPE may be a run's folder. --checkpoint takes a run, a checkpoint or a .safetensors file.\n";
+
+static bool write_json(const char *path, const Setup *u, const char *checkpoint, int64_t samples,
+                       const Metric *metric, int count, Error *e) {
+    char text[8192];
+    JsonWriter w = json_writer(text, sizeof text, 2);
+    json_put_open(&w, NULL, '{');
+    json_put_text(&w, "task", u->task.class->name);
+    json_put_text(&w, "checkpoint", checkpoint);
+    json_put_int(&w, "samples", samples);
+    for (int i = 0; i < count; i++) json_put_real(&w, metric[i].name, metric[i].value);
+    json_put_close(&w, '}');
+    size_t n = strlen(text);
+    if (w.full) return error_set(e, ERROR_LIMIT, "%s: the result does not fit", path);
+    text[n++] = '\n';
+    return file_write(path, text, n, e);
+}
+
+static bool eval(const char *recipe, const char *checkpoint, const OptionList *set, const char *json,
+                 Error *e) {
+    Setup u = {0};
+    Checkpoint *c = NULL;
+    Source test = {0};
+    Step *step = NULL;
+    Log *warn = NULL;
+    char note[CHECKPOINT_NOTE];
+    Metric metric[TASK_METRICS];
+    int count = 0;
+    const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
+    bool fine = checkpoint_open(&c, checkpoint, note, e);
+    if (fine && note[0]) fprintf(stderr, "lethe: warning: %s\n", note);
+    fine = fine && setup_open(&u, recipe, set->item, set->count, SETUP_TEST, c, e);
+    if (fine && !u.test_set)
+        fine = error_set(e, ERROR_VALUE,
+                         "%s: data.test is empty: nothing to evaluate on (--set data.test=FOLDER)", recipe);
+    fine = fine && log_open(&warn, NULL, &quiet, 0, e) && task_load(&u.task, c, e);
+    if (fine) {
+        const LoaderOptions options = {.set = &u.data,
+                                       .image_size = u.task.image_size,
+                                       .batch = u.train.batch,
+                                       .ranks = 1,
+                                       .seed = (uint64_t)u.run.seed,
+                                       .classes = u.test_set->classes,
+                                       .log = warn};
+        fine = loader_open(&test, u.test_set, &options, e);
+    }
+    fine = fine && (step = step_create(u.run.dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e)) != NULL;
+    if (fine) {
+        step->seed = (uint64_t)u.run.seed;
+        fine = u.task.class->evaluate(&u.task, step, &test, metric, &count, e);
+    }
+    if (fine) {
+        printf("%s on %" PRId64 " samples:", checkpoint_path(c), test.samples);
+        for (int i = 0; i < count; i++) printf(" %s %.6g", metric[i].name, metric[i].value);
+        putchar('\n');
+        if (json) fine = write_json(json, &u, checkpoint_path(c), test.samples, metric, count, e);
+    }
+    step_free(step);
+    if (test.close) test.close(test.self);
+    log_close(warn);
+    checkpoint_close(c);
+    setup_close(&u);
+    return fine;
+}
+
+int cli_eval(int argc, char **argv) {
+    Error e = {0};
+    const char *checkpoint = NULL, *json = NULL;
+    OptionList set = {0}, rest = {0};
+    const Option options[] = {
+        {"checkpoint", OPTION_TEXT, &checkpoint},
+        {"set", OPTION_LIST, &set},
+        {"json", OPTION_TEXT, &json},
+        {0},
+    };
+    int done = options_read(argc, argv, usage, options, &rest, &e);
+    if (done >= 0) return done ? cli_fail(&e) : 0;
+    if (rest.count != 1 || !checkpoint) {
+        error_set(&e, ERROR_VALUE, "eval takes one recipe and --checkpoint; see lethe eval --help");
+        return cli_fail(&e);
+    }
+    return eval(rest.item[0], checkpoint, &set, json, &e) ? 0 : cli_fail(&e);
+}

@@ -1,0 +1,39 @@
+/* setup: from a recipe to a task with its data: what train, eval and predict have in common. */
+#ifndef LETHE_CLI_SETUP_H
+#define LETHE_CLI_SETUP_H
+
+#include "core/train.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+
+typedef struct Setup {
+    Recipe *recipe;
+    char *text; /* the complete recipe */
+    RunSettings run;
+    TrainSettings train;
+    OptimSettings optim;
+    ScheduleSettings schedule;
+    DataSettings data;
+    Dataset *train_set, *test_set; /* NULL: not asked for, or none given */
+    char **name;                   /* of the classes, where they come from a checkpoint's manifest */
+    int names;
+    Task task;
+} Setup;
+
+typedef enum {
+    SETUP_TRAIN = 1, /* data.train must be there */
+    SETUP_TEST = 2,  /* data.test, if the recipe has one or splits data.train */
+} SetupParts;
+
+/* Reads the recipe, binds every table, lists the data asked for and makes the model with fresh weights. A
+ * recipe path that is a run's folder or a checkpoint takes the recipe.json in it. `checkpoint` (may be NULL):
+ * where the number and names of classes come from when data.train is not listed. Threads are set. */
+bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
+                const Checkpoint *checkpoint, Error *e);
+void setup_close(Setup *u);
+
+/* Every table of every task, for the reference of keys. Returns how many. */
+enum { SETUP_TABLES = 16 };
+int setup_tables(const RecipeTable *tables[SETUP_TABLES]);
+
+#endif

@@ -1,0 +1,90 @@
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/setup.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: lethe train RECIPE [--out DIR] [--set key=value]... [--resume] [--init FILE]\n\n"
+    "  RECIPE      a recipe, or a run's folder: the recipe in it\n"
+    "  --out DIR   the run's folder (default: runs/ and the recipe's name)\n"
+    "  --set k=v   overrides one key; `lethe help recipe` lists them\n"
+    "  --resume    go on from the last whole checkpoint in DIR; begin if there is none\n"
+    "  --init FILE weights to start from: a run, a checkpoint or a .safetensors file\n\n"
+    "DIR holds recipe.json, metrics.jsonl, TensorBoard events, manifest.jsonl and checkpoints/STEP with "
+    "links\n"
+    "checkpoints/last and checkpoints/best.\n";
+
+/* runs/NAME of recipes/x/NAME.json. */
+static bool default_out(char *out, size_t size, const char *recipe, Error *e) {
+    const char *base = file_base(recipe);
+    size_t n = strlen(base);
+    if (n > 5 && !strcmp(base + n - 5, ".json")) n -= 5;
+    if ((size_t)snprintf(out, size, "runs/%.*s", (int)n, base) < size) return true;
+    return error_set(e, ERROR_LIMIT, "%s: the path is too long", recipe);
+}
+
+static bool train(const char *recipe, const char *out, const OptionList *set, bool resume, const char *init,
+                  Error *e) {
+    Setup u;
+    Source train = {0}, test = {0};
+    Log *warn = NULL; /* of the loaders: console only, beside the run's own log */
+    char folder[FILE_PATH], note[2000];
+    const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
+    if (!out && !default_out(folder, sizeof folder, recipe, e)) return false;
+    if (!setup_open(&u, recipe, set->item, set->count, SETUP_TRAIN | SETUP_TEST, NULL, e)) return false;
+    LoaderOptions options = {.set = &u.data,
+                             .image_size = u.task.image_size,
+                             .batch = u.train.batch,
+                             .ranks = 1,
+                             .train = true,
+                             .seed = (uint64_t)u.run.seed,
+                             .classes = u.train_set->classes};
+    bool fine = log_open(&warn, NULL, &quiet, 0, e);
+    options.log = warn;
+    fine = fine && loader_open(&train, u.train_set, &options, e);
+    options.train = false;
+    if (fine && u.test_set) fine = loader_open(&test, u.test_set, &options, e);
+    if (fine && init && (fine = task_init_from(&u.task, init, note, sizeof note, e))) printf("%s\n", note);
+    if (fine) {
+        const TrainJob job = {.task = &u.task,
+                              .train = &train,
+                              .test = u.test_set ? &test : NULL,
+                              .run = &u.run,
+                              .train_set = &u.train,
+                              .optim = &u.optim,
+                              .schedule = &u.schedule,
+                              .out = out ? out : folder,
+                              .recipe = u.text,
+                              .resume = resume};
+        fine = train_run(&job, e);
+    }
+    if (train.close) train.close(train.self);
+    if (test.close) test.close(test.self);
+    log_close(warn);
+    setup_close(&u);
+    return fine;
+}
+
+int cli_train(int argc, char **argv) {
+    Error e = {0};
+    const char *out = NULL, *init = NULL;
+    bool resume = false;
+    OptionList set = {0}, rest = {0};
+    const Option options[] = {
+        {"out", OPTION_TEXT, &out},
+        {"set", OPTION_LIST, &set},
+        {"resume", OPTION_FLAG, &resume},
+        {"init", OPTION_TEXT, &init},
+        {0},
+    };
+    int done = options_read(argc, argv, usage, options, &rest, &e);
+    if (done >= 0) return done ? cli_fail(&e) : 0;
+    if (rest.count != 1) {
+        error_set(&e, ERROR_VALUE, "train takes one recipe; see lethe train --help");
+        return cli_fail(&e);
+    }
+    return train(rest.item[0], out, &set, resume, init, &e) ? 0 : cli_fail(&e);
+}
