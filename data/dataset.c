@@ -145,6 +145,7 @@ static bool fill(Dataset *d, const char *path, const DataSettings *set, bool tra
     d->source = mem_string(path);
     if (!d->source) return error_memory(e, strlen(path) + 1);
     d->layout = set->layout;
+    d->lenient = set->corrupt == CORRUPT_SKIP;
     if (d->layout == LAYOUT_AUTO && !find_layout(&d->layout, path, e)) return false;
     if (!list(d, set, train, e)) return false;
     fix_paths(d);
@@ -227,12 +228,16 @@ bool dataset_describe(const Dataset *d, int64_t i, char *line, size_t size, Erro
     size_t bytes = (size_t)d->width * (size_t)d->height;
     bool ok = s->path ? hash_file(s->path, hash, NULL, e)
                       : hash_bytes(d->pixel + (size_t)s->id * bytes, bytes, hash, e);
-    if (!ok) return false;
+    if (!ok && !d->lenient) return false;
     JsonWriter w = json_writer(line, size, 0);
     json_put_open(&w, NULL, '{');
     json_put_int(&w, "id", s->id);
     json_put_text(&w, "path", dataset_name(d, i, name, sizeof name));
-    json_put_text(&w, "sha256", hash);
+    if (ok) {
+        json_put_text(&w, "sha256", hash);
+    } else {
+        json_put_null(&w, "sha256");
+    }
     if (s->identity >= 0) {
         json_put_text(&w, "identity", d->class_name[s->identity]);
     } else {

@@ -33,6 +33,7 @@ typedef struct Dataset {
     const char *key; /* "data.train" or "data.test": for messages */
     char *source;    /* the path behind it */
     int layout;      /* never LAYOUT_AUTO */
+    bool lenient;    /* data.corrupt is "skip" */
     int64_t count;
     Sample *sample; /* [count] */
     int classes;    /* 0: there are no labels */

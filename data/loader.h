@@ -31,7 +31,7 @@ typedef struct LoaderOptions {
     bool train;
     uint64_t seed;
     int classes; /* columns of Batch.target; 0: those of the data set */
-    Log *log;    /* for warnings; NULL: none */
+    Log *log;    /* for warnings; NULL: they go to stderr */
 } LoaderOptions;
 
 /* Fills *out and starts the workers. The data set is borrowed until out->close. */
