@@ -53,8 +53,8 @@ static const Style styles[HAIR_COUNT] = {
 };
 
 static float bump1(float x, float c, float s) {
-    float u = (x - c) / s;
-    return expf(-0.5f * u * u);
+    float u = (x - c) / s, d = u * u;
+    return d > 14.0f ? 0.0f : expf(-0.5f * d);
 }
 
 /* y of the natural hairline at angle q from the front: forehead, temple, sideburn, ear, nape. */
@@ -102,9 +102,10 @@ static float outline(const Person *p, const Style *s, float phi, float y) {
 }
 
 /* Thickness of the hair at (phi, y), before it thins out toward its outline. */
-static float thickness(const Person *p, const Style *s, const Noise *noise, float phi, float y,
+static float thickness(const Person *p, const Style *s, const Noise *noise, const Meridian *m, float y,
                        float inside) {
-    float c = cosf(phi), level = c > 0.0f ? mixf(s->side, s->front, c * c) : mixf(s->side, s->back, c * c);
+    float phi = m->phi, c = m->c,
+          level = c > 0.0f ? mixf(s->side, s->front, c * c) : mixf(s->side, s->back, c * c);
     float up = smoothf(0.35f, 0.95f, y), side = smoothf(1.05f, 0.92f, y), t = mixf(level, s->top, up);
     if (s->flow == FLOW_BACK) t += (s->front - s->top) * maxf(c, 0.0f) * up * bump1(y, 0.8f, 0.16f) * side;
     if (s->flow == FLOW_PART) { /* flat at the part, fuller on the heavy side */
@@ -156,18 +157,19 @@ static void strands(const Person *p, const Style *s, float phi, Vertex *v) {
 void hair_base(const Face *face, const Noise *noise, Sheet *base) {
     const Person *p = face->who;
     const Style *s = styles + p->style;
+    Meridian m[HEAD_MOST];
+    head_columns(m, base->cols);
     for (int i = 0; i < base->rows; i++) {
         Ring ring = hair_ring(face, s, (float)i / (float)(base->rows - 1));
         for (int j = 0; j < base->cols; j++) {
-            float phi = head_column(j, base->cols), inside = outline(p, s, phi, ring.y);
-            base->v[i * base->cols + j] = (Vertex){
-                .at = ring_point(&ring, phi), .a = inside, .b = thickness(p, s, noise, phi, ring.y, inside)};
+            float inside = outline(p, s, m[j].phi, ring.y);
+            base->v[i * base->cols + j] = (Vertex){.at = ring_point(&ring, m + j),
+                                                   .a = inside,
+                                                   .b = thickness(p, s, noise, m + j, ring.y, inside)};
         }
     }
     sheet_normals(base);
-    for (int i = 0; i < base->rows; i++)
-        for (int j = 0; j < base->cols; j++)
-            strands(p, s, head_column(j, base->cols), base->v + i * base->cols + j);
+    for (int i = 0; i < base->rows * base->cols; i++) strands(p, s, m[i % base->cols].phi, base->v + i);
 }
 
 void hair_shell(const Sheet *base, float level, Sheet *shell) {

@@ -5,11 +5,7 @@
 #include "data/noise.h"
 #include "data/synth_head.h"
 
-#define HAIR_ROWS   45
-#define HAIR_COLS   64
 #define HAIR_SHELLS 3
-#define BUN_ROWS    12
-#define BUN_COLS    20
 
 /* The shells' common ground: where the innermost layer lies, which way strands run, and how far out the
  * outermost one is. at, normal: on the scalp; flow; u: across strands, v: along them, in strand units;

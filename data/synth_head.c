@@ -2,14 +2,19 @@
 
 #define PI 3.14159265f
 
+/* Gaussians, cut where they no longer matter. */
+static float gauss(float d) {
+    return d > 14.0f ? 0.0f : expf(-0.5f * d);
+}
+
 static float bump(float x, float y, float cx, float cy, float sx, float sy) {
     float u = (x - cx) / sx, v = (y - cy) / sy;
-    return expf(-0.5f * (u * u + v * v));
+    return gauss(u * u + v * v);
 }
 
 static float bump1(float x, float c, float s) {
     float u = (x - c) / s;
-    return expf(-0.5f * u * u);
+    return gauss(u * u);
 }
 
 /* A head of average build, measured in head units: crown, forehead, eyes (y = 0), nose, mouth, chin. */
@@ -63,15 +68,23 @@ float head_ring_at(const Face *face, float y) {
 }
 
 /* Superellipses: the face is a little flatter in front than a circle would be. */
-Vec ring_point(const Ring *ring, float phi) {
-    float s = sinf(phi), c = cosf(phi), flat = c > 0.0f ? 0.86f : 0.95f;
-    float z = ring->zm + (c > 0.0f ? ring->zf - ring->zm : ring->zb - ring->zm) * powf(fabsf(c), flat);
-    return (Vec){ring->w * copysignf(powf(fabsf(s), 0.93f), s), ring->y, z};
+Meridian head_meridian(float phi) {
+    float s = sinf(phi), c = cosf(phi);
+    return (Meridian){phi, c, copysignf(powf(fabsf(s), 0.93f), s),
+                      copysignf(powf(fabsf(c), c > 0.0f ? 0.86f : 0.95f), c)};
 }
 
-float head_column(int j, int cols) {
-    float a = -PI + 2.0f * PI * (float)j / (float)cols;
-    return a - 0.6f * sinf(a);
+void head_columns(Meridian *m, int cols) {
+    if (cols > HEAD_MOST) die("head_columns: %d columns; at most %d", cols, HEAD_MOST);
+    for (int j = 0; j < cols; j++) {
+        float a = -PI + 2.0f * PI * (float)j / (float)cols;
+        m[j] = head_meridian(a - 0.6f * sinf(a));
+    }
+}
+
+Vec ring_point(const Ring *ring, const Meridian *m) {
+    float depth = m->z > 0.0f ? ring->zf - ring->zm : ring->zm - ring->zb;
+    return (Vec){ring->w * m->x, ring->y, ring->zm + depth * m->z};
 }
 
 /* ------------------------------------------------------------------ the face */
@@ -144,14 +157,16 @@ float face_relief(const Face *face, float x, float y) {
 }
 
 void head_shape(const Face *face, Sheet *head) {
+    Meridian m[HEAD_MOST];
+    head_columns(m, head->cols);
     for (int i = 0; i < head->rows; i++) {
         Ring ring = head_ring(face, RING_LAST * (float)i / (float)(head->rows - 1));
         for (int j = 0; j < head->cols; j++) {
-            float phi = head_column(j, head->cols), front = smoothf(0.0f, 0.35f, cosf(phi));
-            Vec at = ring_point(&ring, phi);
-            Vertex *v = head->v + i * head->cols + j;
+            float front = smoothf(0.0f, 0.35f, m[j].c);
+            Vec at = ring_point(&ring, m + j);
             if (front > 0.0f) at.z += front * face_relief(face, at.x, at.y);
-            *v = (Vertex){.at = at, .u = at.x, .v = at.y, .a = smoothf(0.02f, 0.3f, cosf(phi))};
+            head->v[i * head->cols + j] =
+                (Vertex){.at = at, .u = at.x, .v = at.y, .a = smoothf(0.02f, 0.3f, m[j].c)};
         }
     }
     sheet_normals(head);
@@ -211,12 +226,14 @@ float body_neckline(const Face *face, float x) {
 void body_shape(const Face *face, Sheet *body) {
     const Person *p = face->who;
     float broad = (1.26f + 0.30f * p->male) * (0.6f + 0.4f * p->width);
+    Meridian m[HEAD_MOST];
+    head_columns(m, body->cols);
     for (int i = 0; i < body->rows; i++) {
         float t = (float)i / (float)(body->rows - 1), y = -1.18f - 0.16f * t - 2.2f * t * t;
         float slope = smoothf(0.0f, 0.62f, t), w = mixf(0.40f, broad, powf(slope, 0.8f)),
               d = mixf(0.36f, 0.62f, slope);
         for (int j = 0; j < body->cols; j++) {
-            float a = head_column(j, body->cols), s = sinf(a), c = cosf(a);
+            float s = sinf(m[j].phi), c = m[j].c;
             Vec at = {w * copysignf(powf(fabsf(s), 0.85f), s), y - 0.10f * c * (1.0f - slope),
                       -0.16f + d * copysignf(powf(fabsf(c), 0.8f), c)};
             body->v[i * body->cols + j] = (Vertex){.at = at, .u = at.x, .v = at.y, .a = c};

@@ -6,15 +6,7 @@
 #include "data/solid.h"
 #include "data/synth_person.h"
 
-#define HEAD_ROWS 81
-#define HEAD_COLS 84
-#define EAR_ROWS  12
-#define EAR_COLS  24
-#define NECK_ROWS 12
-#define NECK_COLS 32
-#define BODY_ROWS 20
-#define BODY_COLS 48
-
+#define HEAD_MOST 128   /* columns of a sheet around the head */
 #define RING_LAST 16.0f /* head_ring's t runs from 0, the crown, to this, the chin */
 
 typedef struct Ring {
@@ -22,13 +14,20 @@ typedef struct Ring {
 } Ring;
 
 Ring head_ring(const Face *face, float t);
-float head_ring_at(const Face *face, float y);         /* t of the ring at height y, clamped */
-Vec ring_point(const Ring *ring, float phi);           /* phi 0: front, growing toward +x */
-float head_column(int j, int cols);                    /* phi of column j: denser in front */
+float head_ring_at(const Face *face, float y); /* t of the ring at height y, clamped */
+/* A meridian of the head. Its powers are taken once, not for each ring. */
+typedef struct Meridian {
+    float phi, c; /* 0: front, growing toward +x; its cosine */
+    float x, z;   /* shares of the ring's half width and half depth */
+} Meridian;
+
+Meridian head_meridian(float phi);
+void head_columns(Meridian *m, int cols); /* all of cols: denser in front */
+Vec ring_point(const Ring *ring, const Meridian *m);
 float face_relief(const Face *face, float x, float y); /* how far the face stands out of its rings, along z */
 
-/* Fill sheets made with the sizes above. u, v: frontal x, y for the skin's paint; a: 1 on the face and 0
- * behind it. Body: u = x, v = y, a: 1 in front, -1 behind. */
+/* Fill sheets of any number of rows and columns. u, v: frontal x, y for the skin's paint; a: 1 on the face
+ * and 0 behind it. Body: u = x, v = y, a: 1 in front, -1 behind. */
 void head_shape(const Face *face, Sheet *head);
 void ear_shape(const Face *face, Sheet *ear, float side); /* side -1 or 1; a = depth of the shell, 0 .. 1 */
 void neck_shape(const Face *face, Sheet *neck);

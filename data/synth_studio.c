@@ -188,9 +188,11 @@ static void shoot_hair(Studio *st, Scene *scene, const Turn *turn) {
     }
     scene->look = beard_look(st->noise);
     scene->strand = scene->face.who->beard_colour;
-    for (int i = BEARD_SHELLS; i > 0 && beard_length(scene->face.who) > 0.0f; i--) {
+    bool beard = beard_length(scene->face.who) > 0.0f;
+    if (beard) beard_base(&scene->face, &st->beard_base);
+    for (int i = BEARD_SHELLS; i > 0 && beard; i--) {
         scene->level = (float)i / BEARD_SHELLS;
-        beard_shell(&scene->face, scene->level, &st->beard);
+        beard_shell(&st->beard_base, scene->level, &st->beard);
         shoot_shell(st, scene, &st->beard, turn, &view, SIDE_FRONT);
     }
     view_unveil(&view, st->large.px);
@@ -310,56 +312,63 @@ bool studio_shoot(Studio *st, const Person *who, const Shot *shot, Error *e) {
 
 /* ------------------------------------------------------------------ room */
 
+static bool sheets_new(Studio *st, int size, Error *e) {
+    int d = size > 160 ? 3 : 2; /* detail: quads of about two pixels on the face */
+    const struct {
+        Sheet *sheet;
+        int rows, cols;
+        bool wrap;
+    } want[] = {{&st->head, 32 * d + 1, 36 * d, true},
+                {&st->ear[0], 12, 24, true},
+                {&st->ear[1], 12, 24, true},
+                {&st->neck, 12, 32, true},
+                {&st->body, 8 * d, 20 * d, true},
+                {&st->hair_base, 18 * d + 1, 26 * d, true},
+                {&st->hair, 18 * d + 1, 26 * d, true},
+                {&st->bun, 12, 20, true},
+                {&st->beard_base, 14 * d, 14 * d, false},
+                {&st->beard, 14 * d, 14 * d, false},
+                {&st->wire, 16 * d, 5, true}};
+    for (int i = 0; i < COUNT(want); i++)
+        if (!sheet_new(want[i].sheet, want[i].rows, want[i].cols, want[i].wrap, e)) return false;
+    st->hair.floor = st->beard.floor = -0.2f; /* no strand strays farther from its outline */
+    return true;
+}
+
 bool studio_new(Studio *st, int size, const Noise *noise, Error *e) {
     memset(st, 0, sizeof *st);
     if (size < 32 || size > 1024 || size % 2 != 0)
         return error_set(e, ERROR_VALUE, "size: %d must be even, from 32 to 1024", size);
     st->noise = noise;
     int big = 2 * size;
-    size_t depth = (size_t)big * (size_t)big * sizeof(float);
-    if (!canvas_new(&st->picture, size, size, e) || !canvas_new(&st->large, big, big, e) ||
-        !canvas_new(&st->layer, big, big, e) || !plane_new(&st->veil, big, big, e) ||
-        !canvas_new(&st->skin, big * 8 / 10, big, e) || !brush_new(&st->paint, &st->skin, e) ||
-        !brush_new(&st->back, &st->picture, e) || !light_new(&st->light, size + size / 4, e) ||
-        !sheet_new(&st->head, HEAD_ROWS, HEAD_COLS, true, e) ||
-        !sheet_new(&st->ear[0], EAR_ROWS, EAR_COLS, true, e) ||
-        !sheet_new(&st->ear[1], EAR_ROWS, EAR_COLS, true, e) ||
-        !sheet_new(&st->neck, NECK_ROWS, NECK_COLS, true, e) ||
-        !sheet_new(&st->body, BODY_ROWS, BODY_COLS, true, e) ||
-        !sheet_new(&st->hair, HAIR_ROWS, HAIR_COLS, true, e) ||
-        !sheet_new(&st->hair_base, HAIR_ROWS, HAIR_COLS, true, e) ||
-        !sheet_new(&st->bun, BUN_ROWS, BUN_COLS, true, e) ||
-        !sheet_new(&st->beard, BEARD_ROWS, BEARD_COLS, false, e) ||
-        !sheet_new(&st->wire, WIRE_ROWS, WIRE_COLS, true, e)) {
-        studio_free(st);
-        return false;
-    }
-    st->hair.floor = st->beard.floor = -0.2f; /* no strand strays farther from its outline */
+    bool ok = canvas_new(&st->picture, size, size, e) && canvas_new(&st->large, big, big, e) &&
+              canvas_new(&st->layer, big, big, e) && plane_new(&st->veil, big, big, e) &&
+              plane_new(&st->depth, big, big, e) && canvas_new(&st->skin, big * 8 / 10, big, e) &&
+              brush_new(&st->paint, &st->skin, e) && brush_new(&st->back, &st->picture, e) &&
+              light_new(&st->light, size + size / 4, e) && sheets_new(st, size, e);
     st->camera = (View){.w = big,
                         .h = big,
+                        .depth = st->depth.v,
                         .colour = st->large.px,
                         .right = {1.0f, 0.0f, 0.0f},
                         .up = {0.0f, 1.0f, 0.0f},
                         .toward = {0.0f, 0.0f, 1.0f},
                         .distance = 7.0f};
-    st->camera.depth = mem_get(depth);
-    if (st->camera.depth) return true;
-    studio_free(st);
-    return error_memory(e, depth);
+    if (!ok) studio_free(st);
+    return ok;
 }
 
 void studio_free(Studio *st) {
-    Sheet *sheets[] = {&st->head, &st->ear[0],    &st->ear[1], &st->neck,  &st->body,
-                       &st->hair, &st->hair_base, &st->bun,    &st->beard, &st->wire};
+    Sheet *sheets[] = {&st->head, &st->ear[0], &st->ear[1],     &st->neck,  &st->body, &st->hair_base,
+                       &st->hair, &st->bun,    &st->beard_base, &st->beard, &st->wire};
     for (int i = 0; i < COUNT(sheets); i++) sheet_free(sheets[i]);
     canvas_free(&st->picture);
     canvas_free(&st->large);
     canvas_free(&st->layer);
-    plane_free(&st->veil);
     canvas_free(&st->skin);
+    plane_free(&st->veil);
+    plane_free(&st->depth);
     brush_free(&st->paint);
     brush_free(&st->back);
     light_free(&st->light);
-    mem_free(st->camera.depth);
-    st->camera.depth = NULL;
 }

@@ -13,13 +13,13 @@ typedef struct Studio {
     Canvas picture;     /* the last photograph, linear light, [size, size] */
     Canvas large;       /* the same before 2 x 2 means are taken */
     Canvas layer;       /* hair and beard, before they are laid over it */
-    Plane veil;
+    Plane veil, depth;
     Brush paint; /* on the face's painting */
     Brush back;  /* on picture, for the backdrop */
     Canvas skin;
     View camera;
     Light light;
-    Sheet head, ear[2], neck, body, hair, hair_base, bun, beard, wire;
+    Sheet head, ear[2], neck, body, hair, hair_base, bun, beard_base, beard, wire;
 } Studio;
 
 bool studio_new(Studio *studio, int size, const Noise *noise, Error *e); /* size 32 .. 1024, even */

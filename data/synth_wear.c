@@ -107,34 +107,42 @@ HairLook beard_look(const Noise *noise) {
         .noise = noise, .fray = 0.05f, .fine = 24.0f, .stretch = 0.35f, .thin = 0.4f, .shine = 0.35f};
 }
 
-void beard_shell(const Face *face, float level, Sheet *beard) {
+void beard_base(const Face *face, Sheet *base) {
     const Person *p = face->who;
     float top = head_ring_at(face, -0.02f), length = beard_length(p), ox = (float)(p->texture & 127u);
-    for (int i = 0; i < beard->rows; i++) {
-        Ring ring = head_ring(face, mixf(top, RING_LAST - 0.6f, (float)i / (float)(beard->rows - 1)));
-        for (int j = 0; j < beard->cols; j++) {
-            float phi = mixf(-1.75f, 1.75f, (float)j / (float)(beard->cols - 1));
-            Vec at = ring_point(&ring, phi);
-            float cover = beard_cover(face, p->beard, at.x, at.y);
-            if (cosf(phi) > 0.05f) at.z += smoothf(0.0f, 0.35f, cosf(phi)) * face_relief(face, at.x, at.y);
-            beard->v[i * beard->cols + j] =
-                (Vertex){.at = at,
-                         .u = at.x * 1.2f + phi * 0.3f + ox,
-                         .v = at.y,
-                         .a = 0.3f * (cover - 0.42f),
-                         .b = length * cover * mixf(0.12f, 1.0f, smoothf(-0.32f, -0.72f, at.y))};
+    for (int j = 0; j < base->cols; j++) {
+        Meridian m = head_meridian(mixf(-1.75f, 1.75f, (float)j / (float)(base->cols - 1)));
+        for (int i = 0; i < base->rows; i++) {
+            Ring ring = head_ring(face, mixf(top, RING_LAST - 0.6f, (float)i / (float)(base->rows - 1)));
+            Vec at = ring_point(&ring, &m);
+            float cover = beard_cover(face, p->beard, at.x, at.y),
+                  thick = mixf(0.12f, 1.0f, smoothf(-0.32f, -0.72f, at.y));
+            at.z += smoothf(0.0f, 0.35f, m.c) * face_relief(face, at.x, at.y);
+            base->v[i * base->cols + j] = (Vertex){.at = at,
+                                                   .u = at.x * 1.2f + m.phi * 0.3f + ox,
+                                                   .v = at.y,
+                                                   .a = 0.3f * (cover - 0.42f),
+                                                   .b = length * cover * thick};
         }
     }
-    sheet_normals(beard);
-    for (int i = 0; i < beard->rows * beard->cols; i++) {
-        Vertex *v = beard->v + i;
-        float low = smoothf(-0.6f, -1.0f, v->at.y);
-        Vec out = vec_unit(vec_plus(v->normal, (Vec){0.0f, -0.9f * low, 0.0f}));
-        v->at = vec_plus(v->at, vec_scale(out, 0.028f + level * v->b * (1.0f + 0.8f * low)));
+    sheet_normals(base);
+    for (int i = 0; i < base->rows * base->cols; i++) {
+        Vertex *v = base->v + i;
         Vec down = {0.35f * v->at.x, -1.0f, 0.1f};
         v->flow = vec_unit(vec_minus(down, vec_scale(v->normal, vec_dot(down, v->normal))));
     }
-    sheet_normals(beard);
+}
+
+/* It hangs: at the chin out is also down. The offset keeps it clear of the face, whose sheet is finer. */
+void beard_shell(const Sheet *base, float level, Sheet *shell) {
+    for (int i = 0; i < base->rows * base->cols; i++) {
+        const Vertex *b = base->v + i;
+        float low = smoothf(-0.6f, -1.0f, b->at.y);
+        Vec out = vec_unit(vec_plus(b->normal, (Vec){0.0f, -0.9f * low, 0.0f}));
+        shell->v[i] = *b;
+        shell->v[i].at = vec_plus(b->at, vec_scale(out, 0.028f + level * b->b * (1.0f + 0.8f * low)));
+    }
+    sheet_normals(shell);
 }
 
 /* ------------------------------------------------------------------ cloth */

@@ -5,10 +5,6 @@
 #include "data/noise.h"
 #include "data/synth_hair.h"
 
-#define WIRE_ROWS    48
-#define WIRE_COLS    6
-#define BEARD_ROWS   36
-#define BEARD_COLS   36
 #define BEARD_SHELLS 3
 
 /* Part `part` of the glasses as a tube: 0, 1 rims; 2 bridge; 3, 4 temples. The sheet keeps its size. */
@@ -16,10 +12,12 @@
 void glasses_part(const Face *face, int part, Sheet *wire);
 void glasses_lens(const Face *face, int side, Sheet *lens); /* a disc, rows from the rim to the middle */
 
-/* The lower face pushed out by the length of the beard; a: how deep inside it, u and v: strands. */
+/* The lower face, ready to be pushed out by the length of the beard; a: how deep inside it, u and v: strands,
+ * b: length here. Then shells of it, as for hair. */
 float beard_length(const Person *who); /* 0: nothing that stands out */
+void beard_base(const Face *face, Sheet *base);
+void beard_shell(const Sheet *base, float level, Sheet *shell);
 HairLook beard_look(const Noise *noise);
-void beard_shell(const Face *face, float level, Sheet *beard);
 
 Rgb cloth_colour(const Shot *shot, const Noise *noise, float u, float y);
 
