@@ -3,6 +3,7 @@
 #ifndef LETHE_DOUBLE
 
 #include <dnnl.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -190,8 +191,13 @@ static void multiply_wide(Step *s, Mat a, Mat b, Mat c, const float *bias, bool 
 }
 
 /* With few outputs oneDNN cuts a long sum among its threads, in as many parts as there are threads. Such sums
- * are cut here first, always alike, so that the bits do not depend on the threads. */
-enum { SUM_LONG = 1024, OUTPUTS_FEW = 1 << 20 };
+ * are cut here first, always alike, so that the bits do not depend on the threads. Below AVX-512 it cuts sums
+ * of any length, but only with very few outputs: those get one thread. */
+enum { SUM_LONG = 1024, OUTPUTS_FEW = 1 << 20, OUTPUTS_FEWEST = 1 << 14 };
+
+static bool avx512(void) {
+    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core;
+}
 
 static Mat part(Mat m, int64_t row, int64_t rows, int64_t col, int64_t cols) {
     size_t at = (size_t)(row * m.row + col * m.col) * dtype_size(m.dtype);
@@ -204,11 +210,13 @@ void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool a
     if (compute == DT_F32 && (a.dtype != DT_F32 || b.dtype != DT_F32)) die("gemm: bf16 operands in f32");
     engine_open();
     if (a.rows == 0 || b.cols == 0) return;
-    if (compute == DT_BF16 && dnnl_get_effective_cpu_isa() < dnnl_cpu_isa_avx512_core) {
+    if (compute == DT_BF16 && !avx512()) {
         multiply_wide(s, a, b, c, bias, accumulate);
         return;
     }
     Mat x = compute == DT_BF16 && a.dtype == DT_F32 ? converted(s, a) : a;
+    int threads = omp_get_max_threads();
+    if (c.rows * c.cols < OUTPUTS_FEWEST && !avx512()) omp_set_num_threads(1);
     if (a.cols > SUM_LONG && c.dtype == DT_F32 && c.rows * c.cols < OUTPUTS_FEW) {
         for (int64_t at = 0; at < a.cols; at += SUM_LONG) {
             int64_t n = a.cols - at < SUM_LONG ? a.cols - at : SUM_LONG;
@@ -218,6 +226,7 @@ void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool a
     } else {
         multiply(s, compute, x, b, c, bias, accumulate);
     }
+    omp_set_num_threads(threads);
     if (x.data != a.data) step_block_free(s, x.data);
 }
 
