@@ -222,6 +222,7 @@ static void test_what_is_not_there(void **state) {
              "data.train: no images in the class folder %s: expected .jpg, .jpeg or .png files; remove it",
              at("half/void"));
     expect_refusal(&set, true, text);
+    set = settings_of(at("half/full"), "");
     expect_refusal(&set, false,
                    "data.test: nothing to evaluate on: it is empty, and data.per_class_train is 0");
     make_file("a file", "x", 1);
