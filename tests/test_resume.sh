@@ -1,0 +1,67 @@
+#!/bin/bash
+# A run killed with SIGKILL at 20 moments, ten of them inside a checkpoint write, ends with the very bytes of a run
+# that nobody disturbed. A full disk during a checkpoint leaves the one before usable and says so.
+# Usage: tests/test_resume.sh [BUILD]
+set -u
+build=${1:-build}
+lethe=$PWD/$build/lethe
+faults=$PWD/$build/tests/faults.so
+work=$(mktemp -d)
+trap 'wait; rm -rf "$work"' EXIT
+export OMP_NUM_THREADS=1
+
+fail() { echo "test_resume: $*" >&2; exit 1; }
+
+"$lethe" synth faces --out "$work/faces" --count 64 --identities 4 --size 32 --seed 5 >/dev/null || fail "synth"
+cat >"$work/recipe.json" <<'JSON'
+{"task": "mae", "seed": 7,
+ "model": {"size": "micro", "image_size": 32, "patch": 8, "dim": 32, "depth": 2, "heads": 2,
+           "decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
+ "train": {"batch": 8, "eval_every": 20, "epochs": 400, "steps": 2000, "log_every": 5, "checkpoint_every": 20, "keep": 2},
+ "optim": {"blr": 0.01, "ema": 0.9}, "schedule": {"warmup_epochs": 2}}
+JSON
+command=("$lethe" train "$work/recipe.json" --set data.train="$work/faces/train" --set data.test="$work/faces/test")
+train() { "${command[@]}" "$@"; }
+
+train --out "$work/whole" >"$work/whole.log" 2>&1 || { cat "$work/whole.log"; fail "the undisturbed run failed"; }
+
+# ten kills by the clock, ten before or in the middle of the n-th write, fsync, rename or link of a checkpoint
+kills=0
+RANDOM=4
+for i in $(seq 20); do
+    if [ $((i % 2)) = 0 ]; then
+        "${command[@]}" --out "$work/cut" --resume >"$work/cut.log" 2>&1 &
+        pid=$!
+        sleep "0.$((RANDOM % 30 + 10))"
+        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+        wait $pid 2>/dev/null
+    else
+        kind=$(set -- any write sync rename link; shift $((RANDOM % 5)); echo "$1")
+        action=KILL
+        [ "$kind" = write ] && action=TEAR
+        LETHE_FAULT=$kind:$((RANDOM % 90 + 5)):$action LD_PRELOAD=$faults train --out "$work/cut" --resume >"$work/cut.log" 2>&1
+        [ $? -gt 128 ] && kills=$((kills + 1))
+    fi
+done
+[ "$kills" -ge 15 ] || fail "only $kills of 20 kills met a running program"
+train --out "$work/cut" --resume >"$work/cut.log" 2>&1 || { cat "$work/cut.log"; fail "the last resume failed"; }
+for f in model optimizer ema; do
+    cmp "$work/whole/checkpoints/last/$f.safetensors" "$work/cut/checkpoints/last/$f.safetensors" ||
+        fail "$f.safetensors differs after $kills kills"
+done
+rows() { sed -E 's/, "images_per_second": [^,}]*//' "$1/metrics.jsonl"; }
+cmp <(rows "$work/whole") <(rows "$work/cut") || fail "metrics.jsonl differs"
+
+# a disk that is full from the 10th write of the resumed run on
+mkdir "$work/full"
+cp -r "$work/cut/." "$work/full"
+rm -rf "$work/full/checkpoints/2000" "$work/full/checkpoints/last"
+last=$(ls "$work/full/checkpoints" | grep -E '^[0-9]+$' | sort -n | tail -1)
+ln -s "$last" "$work/full/checkpoints/last"
+LETHE_FAULT=write:10:FULL LD_PRELOAD=$faults train --out "$work/full" --resume >"$work/full.log" 2>&1
+[ $? = 1 ] || fail "a full disk must end the run with status 1"
+grep -qi 'space' "$work/full.log" || { cat "$work/full.log"; fail "a full disk is not named"; }
+"$lethe" inspect "$work/full" >/dev/null || fail "the checkpoint before the full disk is not usable"
+train --out "$work/full" --resume >"$work/full.log" 2>&1 || fail "resuming after the full disk failed"
+cmp "$work/whole/checkpoints/last/model.safetensors" "$work/full/checkpoints/last/model.safetensors" || fail "weights differ after a full disk"
+echo "test_resume: $kills kills, the same bytes"
