@@ -232,8 +232,7 @@ static void test_what_is_not_there(void **state) {
     expect_refusal(&set, true, text);
     set = settings_of(at("half/full"), at("half/full"));
     set.per_class_train = 3;
-    expect_refusal(&set, true,
-                   "data.train: data.per_class_train and data.test are both given: one of them decides");
+    expect_refusal(&set, true, "data.per_class_train and data.test are both given: one of them decides");
 }
 
 /* chmod does not stop root, so a child gives root up first. */
