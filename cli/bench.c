@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "core/clock.h"
 #include "core/gemm.h"
 #include "core/json.h"
 #include "core/train.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char usage[] =
     "usage: lethe bench [--task mae|classify] [--preset micro|tiny|small|base|large|huge] [--dtype "
@@ -66,12 +66,6 @@ static void noise_close(Noise *n) {
 
 /* ---- measuring ---- */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Most resident memory of the process so far, from /proc/self/status; 0 where that cannot be read. */
 static int64_t peak_bytes(void) {
     FILE *f = fopen("/proc/self/status", "r");
@@ -118,9 +112,9 @@ static bool measure(Figures *f, const TrainJob *job, int64_t steps, Error *e) {
     step_begin(t.step);
     double before = gemm_measure(t.step, 5, &f->gemm_flops);
     for (int64_t i = 0; i < steps && fine; i++) {
-        double from = now();
+        double from = clock_seconds();
         fine = trainer_update(&t, WARM + 1 + i, &result, e);
-        took[i] = now() - from;
+        took[i] = clock_seconds() - from;
     }
     gemm_count_reset();
     t.step->clock = f->clock;

@@ -2,11 +2,12 @@
 
 #ifndef LETHE_DOUBLE
 
+#include "core/clock.h"
+
 #include <dnnl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* What makes two calls share a primitive. */
 typedef struct Key {
@@ -235,12 +236,6 @@ void gemm_count_reset(void) {
         for (Entry *t = table[i]; t; t = t->next) t->calls = 0;
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -267,9 +262,9 @@ static double entry_seconds(Step *s, Entry *t, int times) {
                              {DNNL_ARG_SCRATCHPAD, t->scratch},
                              {DNNL_ARG_BIAS, t->bias}};
     for (int i = 0; i < times; i++) {
-        double from = seconds();
+        double from = clock_seconds();
         CHECK(dnnl_primitive_execute(t->multiply, stream, t->bias ? 5 : 4, arg));
-        took[i] = seconds() - from;
+        took[i] = clock_seconds() - from;
     }
     for (int i = COUNT(bytes) - 1; i >= 0; i--) step_block_free(s, room[i]);
     qsort(took, (size_t)times, sizeof *took, by_value);

@@ -1,5 +1,7 @@
 #include "core/log.h"
 
+#include "core/clock.h"
+
 #include "core/events.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -15,7 +17,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { LINE = 2048, ROW = 4096, TAG = 200 };
@@ -37,12 +38,6 @@ struct Log {
     int64_t steps_seen, row_images;
     Progress progress;
 };
-
-static double clock_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- console ---- */
 
@@ -208,7 +203,7 @@ bool log_open(Log **out, const char *folder, const LogTotals *totals, int64_t re
     if (l->totals.interval < 1) l->totals.interval = 1;
     if (folder && !rows_open(l, folder, resume_step, e)) goto fail;
     if (folder && !events_open(&l->events, folder, resume_step > 0 ? resume_step + 1 : 0, e)) goto fail;
-    l->last_step = l->last_row = clock_now();
+    l->last_step = l->last_row = clock_seconds();
     *out = l;
     return true;
 fail:
@@ -239,7 +234,7 @@ void log_sync(Log *l) {
 
 void log_restart_clock(Log *l) {
     pthread_mutex_lock(&l->lock);
-    double now = clock_now();
+    double now = clock_seconds();
     l->last_row += now - l->last_step;
     l->last_step = now;
     pthread_mutex_unlock(&l->lock);
@@ -297,7 +292,7 @@ static void step_row(Log *l, const LogStep *s, double now) {
 
 void log_step(Log *l, const LogStep *s) {
     pthread_mutex_lock(&l->lock);
-    double now = clock_now();
+    double now = clock_seconds();
     bool last = s->step == l->totals.steps;
     update_rate(l, s, now);
     if (s->step % l->totals.interval == 0 || s->step == 1 || last) step_row(l, s, now);

@@ -1,10 +1,10 @@
 #include "core/op.h"
 
+#include "core/clock.h"
 #include "core/ops.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 const Op *const op_rows[] = {
 #define OP(name, arguments) &name##_row,
@@ -25,12 +25,6 @@ void op_die(const OpCall *c, const char *why) {
     die("%s: %s; inputs:%s", c->op->name, why, text);
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 Tensor *op_run(Step *s, const Op *op, OpCall *c) {
     c->op = op;
     c->step = s;
@@ -41,12 +35,12 @@ Tensor *op_run(Step *s, const Op *op, OpCall *c) {
         die("%s has no kernel for %s", op->name, backend_name[s->backend]);
     op->shape(c);
     if (op->flops) s->flops += op->flops(c, false);
-    double began = s->clock ? seconds() : 0;
+    double began = s->clock ? clock_seconds() : 0;
     op->forward[s->backend](c);
     if (s->clock) {
         int row = 0;
         while (op_rows[row] != op) row++;
-        s->clock[row].forward += seconds() - began;
+        s->clock[row].forward += clock_seconds() - began;
         s->clock[row].calls++;
     }
     if (s->check && !s->bad[0]) step_check(s, c, false);

@@ -1,12 +1,12 @@
 #include "core/step.h"
 
+#include "core/clock.h"
 #include "core/heap.h"
 #include "core/op/simd.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { ARENA_CHUNK = 256 * 1024 };
 
@@ -323,12 +323,6 @@ void step_want_grad(Tensor *t) {
     t->keep_grad = true;
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void backward_to(Step *s, int mark);
 
 /* Runs the segment again, this time with a tape, and walks that tape back before the rest. */
@@ -349,13 +343,13 @@ static void node_recompute(Step *s, Node *n) {
 
 static void node_run(Step *s, Node *n) {
     const Op *op = n->call.op;
-    double began = s->clock ? seconds() : 0;
+    double began = s->clock ? clock_seconds() : 0;
     if (op->flops) s->flops += op->flops(&n->call, true);
     op->backward[s->backend](&n->call);
     if (s->clock) {
         int row = 0;
         while (op_rows[row] != op) row++;
-        s->clock[row].backward += seconds() - began;
+        s->clock[row].backward += clock_seconds() - began;
     }
     if (s->check && !s->bad[0]) step_check(s, &n->call, true);
 }
