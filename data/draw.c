@@ -76,6 +76,12 @@ void draw_path(Brush *brush, const Path *path) {
     }
 }
 
+void draw_whole(Brush *brush) {
+    Plane *cover = &brush->cover;
+    brush->box = (Box){0, 0, cover->w, cover->h};
+    for (int i = 0; i < cover->w * cover->h; i++) cover->v[i] = 1.0f;
+}
+
 /* One pass of a running mean of 2 r + 1 samples over a line of n, zero outside. */
 static void mean_line(const float *in, float *out, int n, size_t stride, int r) {
     float sum = 0.0f, scale = 1.0f / (float)(2 * r + 1);
@@ -121,7 +127,7 @@ void draw_soften(Brush *brush, float sigma) {
 static inline void blend_pixel(Rgb *px, Rgb c, float a, Blend blend) {
     if (blend == BLEND_MULTIPLY) c = (Rgb){px->r * c.r, px->g * c.g, px->b * c.b};
     if (blend == BLEND_ADD) c = (Rgb){px->r + c.r, px->g + c.g, px->b + c.b};
-    *px = rgb_mix(*px, c, a);
+    *px = a >= 1.0f ? c : rgb_mix(*px, c, a);
 }
 
 void draw_flat(Brush *brush, Rgb colour, float alpha, Blend blend) {

@@ -70,6 +70,7 @@ void path_smooth(Path *path, const float *x, const float *y, int n); /* closed C
 
 /* Coverage. */
 void draw_path(Brush *brush, const Path *path);
+void draw_whole(Brush *brush);               /* the whole canvas; laid down with alpha 1, it replaces */
 void draw_soften(Brush *brush, float sigma); /* pixels; grows the box */
 
 /* Laying down what is covered, times alpha. */

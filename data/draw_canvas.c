@@ -73,13 +73,13 @@ static void mean_line(const Rgb *in, Rgb *out, int n, size_t stride, int r) {
 /* A narrow kernel by its weights. */
 static void blur_narrow(Canvas *canvas, Rgb *spare, float sigma) {
     enum { MOST = 5 };
-    float weight[MOST + 1], total = 0.0f;
-    for (int k = 0; k <= MOST; k++) {
-        weight[k] = expf(-0.5f * (float)(k * k) / (sigma * sigma));
-        total += k ? 2.0f * weight[k] : weight[k];
-    }
-    for (int k = 0; k <= MOST; k++) weight[k] /= total;
+    float weight[MOST + 1] = {1.0f}, total = 1.0f;
     int radius = sigma < 0.8f ? 2 : MOST;
+    for (int k = 1; k <= radius; k++) {
+        weight[k] = expf(-0.5f * (float)(k * k) / (sigma * sigma));
+        total += 2.0f * weight[k];
+    }
+    for (int k = 0; k <= radius; k++) weight[k] /= total;
     for (int y = 0; y < canvas->h; y++) {
         size_t at = (size_t)y * (size_t)canvas->w;
         blur_line(canvas->px + at, spare + at, canvas->w, 1, weight, radius);

@@ -12,18 +12,6 @@ static Rgb cloud_colour(const void *what, float x, float y) {
     return rgb_mix(c->a, c->b, clampf(0.5f + c->contrast * n, 0.0f, 1.0f));
 }
 
-/* The whole canvas as coverage. */
-static void cover_all(Brush *b) {
-    Path path;
-    float w = (float)b->canvas->w, h = (float)b->canvas->h;
-    path_clear(&path);
-    path_move(&path, 0.0f, 0.0f);
-    path_line(&path, w, 0.0f);
-    path_line(&path, w, h);
-    path_line(&path, 0.0f, h);
-    draw_path(b, &path);
-}
-
 static void rectangle(Brush *b, float x0, float y0, float x1, float y1, float lean, Rgb colour, float alpha) {
     Path path;
     path_clear(&path);
@@ -88,7 +76,7 @@ static void paint_leaves(const Shot *shot, Brush *b, Rng *r, float size) {
 }
 
 static void paint_sky(const Shot *shot, const Noise *noise, Brush *b, Rng *r, float size) {
-    cover_all(b);
+    draw_whole(b);
     draw_gradient(b, 0.0f, 0.0f, rgb_hsv(0.58f, pick(r, 0.25f, 0.65f), pick(r, 0.6f, 0.95f)), 0.0f, size,
                   (Rgb){0.75f, 0.8f, 0.85f}, 1.0f);
     Clouds c = {noise,       (Rgb){0.9f, 0.9f, 0.92f}, rgb_hsv(0.58f, 0.3f, 0.85f),
@@ -103,7 +91,7 @@ bool backdrop_paint(const Shot *shot, const Noise *noise, Brush *b, Error *e) {
     Rng r = rng_open(shot->texture, RNG_SYNTH, 2, 0);
     float size = (float)b->canvas->w, angle = pick(&r, 0.0f, 6.28f), dx = 0.5f * size * cosf(angle),
           dy = 0.5f * size * sinf(angle);
-    cover_all(b);
+    draw_whole(b);
     draw_gradient(b, 0.5f * size - dx, 0.5f * size - dy, shot->back_a, 0.5f * size + dx, 0.5f * size + dy,
                   rgb_mix(shot->back_a, shot->back_b, 0.6f), 1.0f);
     Clouds c = {noise,

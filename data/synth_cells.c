@@ -113,13 +113,7 @@ static void paint_ground(Field *field, const Slide *s, Rng *r) {
                 : s->stain == STAIN_GLOW ? 0.008f
                                          : 0.0f};
     Path path;
-    path_clear(&path);
-    path_move(&path, 0.0f, 0.0f);
-    path_line(&path, size, 0.0f);
-    path_line(&path, size, size);
-    path_line(&path, 0.0f, size);
-    field->sharp.map = (Map){.xx = 1.0f, .yy = 1.0f};
-    draw_path(&field->sharp, &path);
+    draw_whole(&field->sharp);
     draw_each(&field->sharp, ground_dye, &g, 1.0f);
     int holes = he ? (int)rng_below(r, 4) : 0;
     for (int i = 0; i < holes; i++) { /* vessels, glands, fat: little or nothing to stain */

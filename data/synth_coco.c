@@ -102,7 +102,10 @@ static bool annotate_runs(const Field *field, int k, const Extent *b, Bytes *tex
             if (!bytes_append(text, word, (size_t)n, e)) return false;
             run = 0, inside = now;
         }
-    int n = snprintf(word, sizeof word, "%d]}}\n", run + (side - 1 - b->x1) * side);
+    /* what follows the last column is background: a run of its own if the mask reaches that column's foot */
+    int rest = (side - 1 - b->x1) * side;
+    int n = inside && rest > 0 ? snprintf(word, sizeof word, "%d, %d]}}\n", run, rest)
+                               : snprintf(word, sizeof word, "%d]}}\n", run + rest);
     return bytes_append(text, word, (size_t)n, e);
 }
 

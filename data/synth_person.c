@@ -154,8 +154,8 @@ const char *hair_style_name(HairStyle style) {
 /* ------------------------------------------------------------------ the photograph */
 
 static void draw_light(Shot *s, Rng *r) {
-    s->key_x = bell(r, -1.25f, 1.25f), s->key_y = bell(r, -0.05f, 1.1f);
-    float warm = bell(r, -1.0f, 1.0f), power = range(r, 1.0f, 1.9f), fill = range(r, 0.35f, 0.85f);
+    s->key_x = bell(r, -1.1f, 1.1f), s->key_y = bell(r, -0.05f, 1.1f);
+    float warm = bell(r, -0.8f, 0.8f), power = range(r, 1.0f, 1.8f), fill = range(r, 0.45f, 0.95f);
     s->key = rgb_scale((Rgb){1.0f + 0.14f * warm, 1.0f, 1.0f - 0.24f * warm}, power);
     float cool = bell(r, -1.0f, 1.0f) - 0.4f * warm, bounce = range(r, 0.35f, 0.9f);
     s->sky = rgb_scale((Rgb){1.0f - 0.14f * cool, 1.0f, 1.0f + 0.18f * cool}, fill);
@@ -164,7 +164,7 @@ static void draw_light(Shot *s, Rng *r) {
 }
 
 static void draw_camera(Shot *s, Rng *r) {
-    s->exposure = bell(r, -0.45f, 0.45f);
+    s->exposure = bell(r, -0.35f, 0.35f);
     s->blur = chance(r, 0.5f) ? 0.0f : range(r, 0.2f, 0.75f);
     s->grain = range(r, 0.003f, 0.022f);
     s->white = (Rgb){bell(r, 0.93f, 1.07f), 1.0f, bell(r, 0.9f, 1.1f)};
@@ -196,10 +196,10 @@ Shot shot_draw(uint64_t seed, uint64_t image) {
     s.texture = rng_u32(&r);
 
     part = rng_sub(r, 1);
-    s.yaw = bell(&part, -0.75f, 0.75f), s.pitch = bell(&part, -0.32f, 0.28f),
-    s.roll = bell(&part, -0.22f, 0.22f);
-    s.zoom = range(&part, 0.90f, 1.14f);
-    s.shift_x = bell(&part, -0.06f, 0.06f), s.shift_y = bell(&part, -0.05f, 0.05f);
+    s.yaw = bell(&part, -0.64f, 0.64f), s.pitch = bell(&part, -0.26f, 0.24f),
+    s.roll = bell(&part, -0.18f, 0.18f);
+    s.zoom = range(&part, 0.94f, 1.12f);
+    s.shift_x = bell(&part, -0.045f, 0.045f), s.shift_y = bell(&part, -0.04f, 0.04f);
 
     part = rng_sub(r, 2);
     s.smile = chance(&part, 0.55f) ? range(&part, 0.25f, 1.0f) : range(&part, -0.35f, 0.2f);

@@ -232,17 +232,6 @@ static void place(Brush *brush, Rng *r, float size) {
                        .y0 = pick(r, margin, size - margin)};
 }
 
-static void cover_all(Brush *brush, float size) {
-    Path path;
-    path_clear(&path);
-    path_move(&path, 0.0f, 0.0f);
-    path_line(&path, size, 0.0f);
-    path_line(&path, size, size);
-    path_line(&path, 0.0f, size);
-    brush->map = (Map){.xx = 1.0f, .yy = 1.0f};
-    draw_path(brush, &path);
-}
-
 /* Uneven light over the table, then the camera. */
 static bool finish(Field *field, Rng *r, Error *e) {
     Canvas *c = &field->picture;
@@ -272,7 +261,7 @@ bool shapes_paint(Field *field, uint64_t seed, uint64_t image, Error *e) {
                pick(&scene, 0.45f, 0.8f)};
     Surface table = surface_draw(field->noise, &scene, size, true);
     field_clear(field);
-    cover_all(&field->sharp, size);
+    draw_whole(&field->sharp);
     draw_each(&field->sharp, surface_colour, &table, 1.0f);
     int wanted = 3 + (int)rng_below(&scene, 9);
     for (int i = 0, tries = 0; i < wanted && tries < 40; tries++) {
