@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_CAP = 256 << 20 };
+enum { FILE_CAP = 256 << 20, NUMBER_ROOM = 16 };
 
 /* ---- reading ---- */
 
-/* Copies into the pool: all texts together are shorter than the file they stand in. */
+/* Copies into the pool: all texts together are shorter than the file they stand in, and NUMBER_ROOM a line is
+ * kept for classes that have no names. */
 static const char *keep(char **pool, const char *text) {
     size_t n = strlen(text) + 1;
     char *at = memcpy(*pool, text, n);
@@ -19,10 +20,21 @@ static const char *keep(char **pool, const char *text) {
     return at;
 }
 
+/* What was predicted: the name of a class, or its number where classes have none. */
+static bool predicted_read(const char **out, Json j, char number[NUMBER_ROOM], Error *e) {
+    int64_t index;
+    if (json_type(j) != JSON_NUMBER) return json_text(j, out, e);
+    if (!json_int(j, 0, INT32_MAX, &index, e)) return false;
+    snprintf(number, NUMBER_ROOM, "%lld", (long long)index);
+    *out = number;
+    return true;
+}
+
 static bool line_read(Answer *out, Json row, char **pool, Error *e) {
     const char *path, *predicted, *label = NULL;
+    char number[NUMBER_ROOM];
     if (!json_expect(row, JSON_OBJECT, e) || !json_text(json_get(row, "path"), &path, e) ||
-        !json_text(json_get(row, "predicted"), &predicted, e) ||
+        !predicted_read(&predicted, json_get(row, "predicted"), number, e) ||
         !json_number(json_get(row, "probability"), 0, 1, &out->probability, e))
         return false;
     Json known = json_get(row, "label");
@@ -132,10 +144,10 @@ bool answers_open(Answers *out, const char *path, Error *e) {
     *out = (Answers){0};
     if (!file_read(path, FILE_CAP, &text, &size, e)) return false;
     lines = (size_t)lines_count(text, size);
-    out->pool = mem_get(size + 1);
+    out->pool = mem_get(size + lines * NUMBER_ROOM + 1);
     out->list = mem_zero(lines + 1, sizeof *out->list);
     if (!out->pool || !out->list)
-        error_memory(e, size + lines * sizeof *out->list);
+        error_memory(e, size + lines * NUMBER_ROOM + lines * sizeof *out->list);
     else
         ok = lines_read(out, path, text, size, e) && classes_make(out, e) && pairs_make(out, e);
     mem_free(text);

@@ -1,7 +1,8 @@
 /* answers: what a classifier said of images, read from the predictions.jsonl of lethe predict, and counted:
  * how many are right, in all and of each class, and which classes it takes for which. One object a line:
  *     {"path": "test/a/7.jpg", "label": "a", "predicted": "b", "probability": 0.83}
- * label null or missing: not known, then neither right nor wrong. */
+ * predicted may be a number where the classes have no names; label null or missing: not known, then neither
+ * right nor wrong. */
 #ifndef LETHE_CLI_ANSWERS_H
 #define LETHE_CLI_ANSWERS_H
 

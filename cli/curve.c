@@ -106,7 +106,7 @@ static const char *tick_text(char out[32], double value, double step, bool perce
 
 static void draw_axes(Html *h, const Curve *c, const Plot *p) {
     char text[32];
-    double step = tick_step(p->y1 - p->y0, 5);
+    double step = tick_step(p->y1 - p->y0, 6);
     for (double v = ceil(p->y0 / step - 1e-6) * step; v <= p->y1 + step * 1e-6; v += step) {
         double y = place_y(p, v);
         html_put(h,
@@ -214,8 +214,10 @@ static void describe(Html *h, const Curve *c, Bucket (*b)[BUCKETS], const int *n
 }
 
 static void legend(Html *h, const Curve *c, const int *n) {
+    int shown = 0;
+    for (int i = 0; i < c->lines; i++) shown += n[i] > 0;
     html_put(h, "<figcaption><h3>%s</h3>", c->title);
-    for (int i = 0; i < c->lines; i++) {
+    for (int i = 0; i < c->lines && shown > 1; i++) { /* a single line is what the title says */
         if (!n[i]) continue;
         html_put(h, "<span class=\"key c%d\">", i);
         html_text(h, c->line[i].name);
@@ -243,9 +245,9 @@ void curve_draw(Html *h, const Curve *c) {
     draw_axes(h, c, &p);
     for (int i = 0; i < c->lines; i++) {
         if (!n[i]) continue;
-        bool dots = !c->line[i].smooth && n[i] <= DOTS && c->line[i].count == n[i];
+        bool dots = c->line[i].style == CURVE_DOTS && n[i] <= DOTS;
         html_put(h, "<g class=\"c%d\">\n", i);
-        if (c->line[i].smooth) {
+        if (c->line[i].style == CURVE_NOISY) {
             draw_raw(h, &p, b[i], n[i]);
             buckets_smooth(b[i], n[i], y);
         } else

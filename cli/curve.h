@@ -6,11 +6,17 @@
 
 #include "cli/html.h"
 
+typedef enum {
+    CURVE_LINE,  /* connected, nothing more */
+    CURVE_DOTS,  /* a dot on each value, while they are few */
+    CURVE_NOISY, /* drawn faint, with their running mean over them */
+} CurveStyle;
+
 typedef struct CurveLine {
     const char *name; /* from outside: escaped */
     const double *x, *y;
     int64_t count; /* x does not fall; a y that is not finite is a gap */
-    bool smooth;   /* many noisy values: drawn faint, with their running mean over them */
+    CurveStyle style;
 } CurveLine;
 
 typedef struct Curve {

@@ -6,7 +6,7 @@
 enum {
     WRONG_MOST = 24,
     RIGHT_MOST = 12,
-    PAIRS_MOST = 10,
+    PAIRS_MOST = 6,
     CLASSES_MOST = 20,
     MATRIX_MOST = 40,       /* more classes than this are no picture any more */
     MATRIX_SIDE = 320,      /* of the drawing */
@@ -193,9 +193,14 @@ bool report_answers(Html *h, const Answers *a, int *missing, Error *e) {
         html_put(h, " The true class of %s more is not known.",
                  html_number(all, (double)(a->count - a->known)));
     html_put(h, "</p>\n<div class=\"grid\">\n");
-    if (a->classes <= MATRIX_MOST) put_matrix(h, a);
+    bool matrix = a->classes <= MATRIX_MOST;
+    if (matrix || a->pairs) {
+        html_put(h, "<div class=\"stack\">\n");
+        if (matrix) put_matrix(h, a);
+        put_pairs(h, a);
+        html_put(h, "</div>\n");
+    }
     put_classes(h, a);
-    put_pairs(h, a);
     html_put(h, "</div>\n");
     if (!put_examples(h, a, false, missing, e) || !put_examples(h, a, true, missing, e)) return false;
     html_put(h, "</section>\n");

@@ -20,7 +20,8 @@ static const struct {
     {"Training data", "{data.train};the first {data.per_class_train} images of each class"},
     {"Test data", "{data.test}"},
     {"Augmentation",
-     "{data.crop} crops from {data.crop_min%} of the area;mirrored {data.hflip%} of the time;colour jitter "
+     "{data.crop} crops;of at least {data.crop_min%} of the area;mirrored {data.hflip%} of the time;colour "
+     "jitter "
      "{data.jitter};RandAugment {data.randaugment};erasing {data.erase%};mixup {data.mixup};cutmix "
      "{data.cutmix}"},
     {"Batch", "{train.batch} images;in {train.accumulate} parts an update"},
@@ -35,8 +36,9 @@ static const struct {
     {"Seed", "{seed}"},
 };
 
-/* What a key's standard value is, where saying it would only be noise. */
-static bool is_noise(const char *path, double value) {
+/* Values that say nothing: factors of 1, and the base rate where the rate itself is given. */
+static bool is_noise(const History *run, const char *path, double value) {
+    if (!strcmp(path, "optim.blr")) return history_number(run, "optim.lr") > 0;
     return (!strcmp(path, "train.accumulate") || !strcmp(path, "optim.layer_decay")) && value == 1;
 }
 
@@ -49,7 +51,8 @@ static bool put_clause(Html *h, const History *run, const char *text, size_t len
     const char *word = history_word(run, path);
     double value = history_number(run, path);
     bool seed = !strcmp(path, "seed"); /* 0 is as good as any */
-    if (word ? !word[0] : !isfinite(value) || (value == 0 && !seed) || is_noise(path, value)) return false;
+    if (word ? !word[0] : !isfinite(value) || (value == 0 && !seed) || is_noise(run, path, value))
+        return false;
     html_put(h, "%s%.*s", before, (int)(open - text), text);
     if (word)
         html_text(h, word);
@@ -87,20 +90,20 @@ static bool by_epoch(const History *run) {
     return loss && loss->epoch[loss->count - 1] >= 2;
 }
 
-static CurveLine line_of(const Series *s, bool epochs, const char *name) {
+static CurveLine line_of(const Series *s, bool epochs, const char *name, CurveStyle style) {
     if (!s) return (CurveLine){.name = name};
-    return (CurveLine){.name = name, .x = epochs ? s->epoch : s->step, .y = s->value, .count = s->count};
+    return (CurveLine){
+        .name = name, .x = epochs ? s->epoch : s->step, .y = s->value, .count = s->count, .style = style};
 }
 
 static void put_curves(Html *h, const History *run) {
     bool epochs = by_epoch(run);
     const char *x_label = epochs ? "epoch" : "update";
-    CurveLine loss[] = {line_of(history_series(run, "", "loss"), epochs, "training"),
-                        line_of(history_series(run, NULL, "loss"), epochs, "test")};
-    loss[0].smooth = true;
-    CurveLine top[] = {line_of(history_series(run, NULL, "top1"), epochs, "top 1"),
-                       line_of(history_series(run, NULL, "top5"), epochs, "top 5")};
-    CurveLine lr[] = {line_of(history_series(run, "", "lr"), epochs, "learning rate")};
+    CurveLine loss[] = {line_of(history_series(run, "", "loss"), epochs, "training", CURVE_NOISY),
+                        line_of(history_series(run, NULL, "loss"), epochs, "test", CURVE_DOTS)};
+    CurveLine top[] = {line_of(history_series(run, NULL, "top1"), epochs, "top 1", CURVE_DOTS),
+                       line_of(history_series(run, NULL, "top5"), epochs, "top 5", CURVE_DOTS)};
+    CurveLine lr[] = {line_of(history_series(run, "", "lr"), epochs, "learning rate", CURVE_LINE)};
     curve_draw(h, &(Curve){.title = "Loss", .x_label = x_label, .line = loss, .lines = 2});
     curve_draw(h, &(Curve){.title = "Test accuracy",
                            .x_label = x_label,
