@@ -77,10 +77,11 @@ Step *step_create(DType compute, Backend backend, size_t limit, Error *e) {
     s->training = true;
     return s;
 fail:
-    if (s)
-        step_free(s);
-    else
+    if (!s && in) {
+        mem_free(in->first);
         mem_free(in);
+    }
+    step_free(s);
     return NULL;
 }
 
