@@ -26,16 +26,19 @@ static Rgb ramp(const uint32_t *stops, int n, float t) {
 
 static void draw_skin(Person *p, Rng *r) {
     static const uint32_t tones[] = {0xf2cfba, 0xe9bb9b, 0xd9a27a, 0xc0875d,
-                                     0x9c663f, 0x75472b, 0x55321f, 0x3c231a};
+                                     0x9c663f, 0x75472b, 0x55321f, 0x43281d};
     p->melanin = rng_uniformf(r);
     Rgb skin = ramp(tones, COUNT(tones), p->melanin);
     float warm = range(r, -1.0f, 1.0f); /* olive to rosy */
     p->skin = rgb_times(skin, (Rgb){1.0f + 0.04f * warm, 1.0f - 0.03f * warm, 1.0f - 0.06f * warm});
     p->rosy = range(r, 0.3f, 1.0f) * (1.0f - 0.45f * p->melanin);
     Rgb lip = rgb_times(p->skin, (Rgb){0.84f, 0.46f, 0.48f});
-    p->lip = rgb_mix(lip, rgb_hex(p->melanin < 0.6f ? 0xb0564f : 0x6d3834), range(r, 0.15f, 0.5f));
-    float paint = p->male < 0.5f && chance(r, 0.5f) ? range(r, 0.3f, 0.8f) : 0.0f; /* lipstick */
-    p->lip = rgb_mix(p->lip, rgb_hex(chance(r, 0.6f) ? 0xa82f3c : 0x8a3550), paint);
+    p->lip = rgb_mix(lip, rgb_mix(rgb_hex(0xb0564f), rgb_hex(0x4d2a26), p->melanin), range(r, 0.15f, 0.5f));
+    /* lipstick, deeper on darker skin */
+    float paint = p->male < 0.5f && chance(r, 0.5f) ? range(r, 0.2f, 0.6f) : 0.0f;
+    Rgb stick = rgb_mix(rgb_hex(chance(r, 0.6f) ? 0xa8323f : 0x92405a), rgb_hex(0x451a22),
+                        smoothf(0.3f, 0.8f, p->melanin));
+    p->lip = rgb_mix(p->lip, stick, paint);
     p->freckles = p->melanin < 0.45f && chance(r, 0.3f) ? range(r, 0.4f, 1.0f) : 0.0f;
     p->gloss = range(r, 0.6f, 1.4f);
     for (int i = 0; i < 2; i++) {

@@ -298,7 +298,7 @@ static void paint_eye(const Face *face, Brush *b, int side) {
     path_cubic(&path, cx + s * 0.6f * w, cy - 1.35f * low, cx - s * 0.3f * w, cy - 1.35f * low - 0.01f, in_x,
                in_y);
     draw_path(b, &path);
-    draw_flat(b, rgb_mix(rgb_hex(0xc4bab4), p->skin, 0.12f + 0.16f * p->melanin), 1.0f, BLEND_OVER);
+    draw_flat(b, rgb_mix(rgb_hex(0xbdb3ad), p->skin, 0.12f + 0.34f * p->melanin), 1.0f, BLEND_OVER);
     lid = path;
     /* Iris and pupil are cut by the lids: a glow inside the opening would spill, so each is drawn through a
      * gradient of coverage: the part of the disc between the lids. */
