@@ -1,21 +1,43 @@
 #!/bin/sh
-# Installs the Debian packages Lethe builds, tests and runs with, and only those that are missing.
+# Installs the Debian packages that Lethe needs for a make target, and only those that are missing: quick and
+# silent when all is there. Usage: tests/deps.sh TARGET, or all.
 set -eu
-packages="gcc make pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev \
-libcmocka-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist"
+build="gcc libc6-dev pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev"
+test="libcmocka-dev clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist"
+lint="clang-format clang-tidy libomp-14-dev"
 
+case ${1:-all} in
+demo | docs | kernels) want=$build ;;
+bench-data) want="$build python3 python3-pil" ;;
+lint) want="$build $lint libcmocka-dev" ;;
+test | asan | fuzz) want="$build $test" ;;
+*) want="$build $test $lint python3 python3-pil" ;;
+esac
+
+command -v dpkg-query >/dev/null || exit 0 # not Debian: the build says what it misses
+have=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' $want 2>/dev/null | sed -n 's/ installed$//p')
 missing=""
-for p in $packages; do
-    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
+for p in $want; do
+    case "
+$have
+" in *"
+$p
+"*) ;; *) missing="$missing $p" ;; esac
 done
 [ -n "$missing" ] || exit 0
 
-command -v apt-get >/dev/null || { echo "make deps: this is not Debian; please install:$missing" >&2; exit 1; }
 as_root=""
 if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || { echo "make deps: needs root to install:$missing" >&2; exit 1; }
+    command -v sudo >/dev/null || { echo "make deps: root is needed; run: apt-get install$missing" >&2; exit 1; }
     as_root=sudo
 fi
-echo "installing$missing"
-$as_root apt-get update -qq
-DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+echo "  APT  $missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+if ! { $as_root apt-get update && $as_root apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    cat "$log" >&2
+    echo "make deps: could not install$missing" >&2
+    exit 1
+fi
