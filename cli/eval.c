@@ -55,7 +55,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
                                        .batch = u.train.batch,
                                        .ranks = 1,
                                        .seed = (uint64_t)u.run.seed,
-                                       .classes = u.test_set->classes,
+                                       .classes = u.task.classes,
                                        .log = warn};
         fine = loader_open(&test, u.test_set, &options, e);
     }

@@ -41,7 +41,7 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
                              .ranks = 1,
                              .train = true,
                              .seed = (uint64_t)u.run.seed,
-                             .classes = u.train_set->classes};
+                             .classes = u.task.classes};
     bool fine = log_open(&warn, NULL, &quiet, 0, e);
     options.log = warn;
     fine = fine && loader_open(&train, u.train_set, &options, e);

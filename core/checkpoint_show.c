@@ -141,8 +141,10 @@ bool checkpoint_describe(const char *path, FILE *out, Error *e) {
     int64_t first = count ? steps[0] : -1;
     fprintf(out, "checkpoints");
     for (int64_t i = 0; i < count; i++) fprintf(out, " %" PRId64, steps[i]);
-    fprintf(out, "; last %" PRId64 ", best %" PRId64 "\n", checkpoint_link_step(where, "last"),
-            checkpoint_link_step(where, "best"));
+    int64_t best = checkpoint_link_step(where, "best");
+    fprintf(out, "; last %" PRId64, checkpoint_link_step(where, "last"));
+    if (best >= 0) fprintf(out, "; best %" PRId64, best);
+    putc('\n', out);
     mem_free(steps);
     snprintf(name, sizeof name, "%" PRId64, first);
     return file_join(folder, sizeof folder, where, name, e) && show_folder(folder, out, e);

@@ -281,6 +281,11 @@ bool recipe_bind(Recipe *r, const RecipeTable *table, void *settings, Error *e) 
     return true;
 }
 
+void recipe_amend(Recipe *r, const RecipeTable *table, const void *settings) {
+    for (int i = 0; i < r->bounds; i++)
+        if (r->bound[i].table == table) memcpy(r->bound[i].settings, settings, table->size);
+}
+
 /* All fields of all bound tables, numbered through; NULL after the last. */
 static const RecipeField *field_at(const Recipe *r, int n, const void **value) {
     for (int t = 0; t < r->bounds; t++) {

@@ -69,6 +69,10 @@ void recipe_close(Recipe *r); /* NULL is fine */
  * recipe_finish and recipe_text. On error `settings` is untouched. */
 bool recipe_bind(Recipe *r, const RecipeTable *table, void *settings, Error *e);
 
+/* What became of the settings of a bound table (a preset's numbers in the place of zeros): recipe_text says
+ * these instead. */
+void recipe_amend(Recipe *r, const RecipeTable *table, const void *settings);
+
 /* After the last bind: every key of the file must have been in some table. Else an error that names the key,
  * where it stands, and the nearest known one ("did you mean"). */
 bool recipe_finish(const Recipe *r, Error *e);

@@ -56,6 +56,7 @@ struct Task {
     Params params;
     int layers;               /* the last layer's number, for layer-wise decay; 0: has none */
     int image_size;           /* side of the square the batches must have */
+    int classes;              /* of the model's outputs; 0: has none */
     char *const *class_name;  /* borrowed; NULL where the data has no classes */
     const double *mean, *std; /* of the normalisation, per channel: to draw and to undo it */
 };

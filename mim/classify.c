@@ -33,6 +33,8 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     if (classes > m->set.classes)
         return error_set(e, ERROR_VALUE, "model.classes is %" PRId64 ", but the data has %d classes",
                          m->set.classes, classes);
+    recipe_amend(recipe, &vit_table, &m->vit_set);
+    recipe_amend(recipe, &classify_table, &m->set);
     bool mean = m->set.pool == CLASSIFY_MEAN, probe = m->set.train == TRAIN_PROBE;
     if (!vit_declare(&m->vit, p, &m->vit_set, VIT_INIT_TIMM, m->set.drop_path, mean, e)) return false;
     int64_t d = m->vit.dim, head[2] = {m->set.classes, d}, scalar = 1;
@@ -56,6 +58,7 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
         p->list[i]->layer = layer_id(p->list[i]->name, (int)m->vit.depth);
         p->list[i]->buffer = strstr(p->list[i]->name, "running_") || strstr(p->list[i]->name, "num_batches");
     }
+    task->classes = (int)m->set.classes;
     task->layers = (int)m->vit.depth + 1;
     task->image_size = (int)m->vit.image_size;
     return true;
@@ -126,11 +129,10 @@ static Tensor *labels_of(Step *s, const Batch *batch) {
 }
 
 static Tensor *loss(Task *task, Step *s, const Batch *batch, Tensor **each) {
-    Classify *m = task->self;
     bool soft = batch->target.data != NULL;
     Tensor *logits = outputs(task, s, batch);
     return op_xent(s, logits, soft ? NULL : labels_of(s, batch), soft ? step_input(s, &batch->target) : NULL,
-                   m->set.smoothing, each);
+                   0, each);
 }
 
 /* How many classes have a higher logit than the true one; of equals, the lower index is higher. */

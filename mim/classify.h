@@ -17,9 +17,7 @@ enum { TRAIN_ALL, TRAIN_PROBE };
       "all: fine-tune; probe: only batch norm and a linear layer on frozen features")                        \
     X(INT, classes, "model.classes", "0", 0, 1000000, "", "0: those of data.train")                          \
     X(REAL, drop_path, "model.drop_path", "0", 0, 0.9, "",                                                   \
-      "stochastic depth of the last block; block i has i / (depth - 1) of it")                               \
-    X(REAL, smoothing, "model.smoothing", "0", 0, 0.9, "",                                                   \
-      "label smoothing where the batch carries labels, not soft targets")
+      "stochastic depth of the last block; block i has i / (depth - 1) of it")
 typedef struct ClassifySettings {
     RECIPE_MEMBERS(CLASSIFY_FIELDS)
 } ClassifySettings;

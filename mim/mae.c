@@ -34,6 +34,8 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     if (!recipe_bind(recipe, &vit_table, &m->vit_set, e) || !recipe_bind(recipe, &mae_table, &m->set, e))
         return false;
     if (!vit_resolve(&m->vit_set, e) || !mae_resolve(&m->set, m->vit_set.size, e)) return false;
+    recipe_amend(recipe, &vit_table, &m->vit_set);
+    recipe_amend(recipe, &mae_table, &m->set);
     if (!vit_declare(&m->vit, p, &m->vit_set, VIT_INIT_MAE, 0, false, e)) return false;
     int64_t d = m->vit.dim, w = m->set.decoder_dim, pixels = m->vit.patch * m->vit.patch * 3;
     int64_t patches = m->vit.grid * m->vit.grid;
