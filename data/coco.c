@@ -51,9 +51,7 @@ static char *copy_text(Coco *c, const char *text, Error *e) {
 
 /* Room for as many items as the array has; *count is set. An absent list is empty. */
 static bool make_list(Coco *c, Json list, void **out, int64_t *count, size_t each, Error *e) {
-    *count = 0;
-    if (!json_exists(list)) return true;
-    if (!json_expect(list, JSON_ARRAY, e)) return false;
+    if (json_exists(list) && !json_expect(list, JSON_ARRAY, e)) return false;
     *count = json_count(list);
     if (*count > most_items) return json_error(list, e, "more than %lld entries", (long long)most_items);
     *out = coco_get(c, (size_t)*count * each, e);

@@ -255,7 +255,7 @@ static void test_folder_without_permission(void **state) {
         if (!refused || strcmp(e.text, text) != 0) fprintf(stderr, "said: %s\nwanted: %s\n", e.text, text);
         _exit(refused && strcmp(e.text, text) == 0 ? 0 : 1);
     }
-    int status;
+    int status = 0;
     assert_true(child > 0 && waitpid(child, &status, 0) == child);
     chmod(at("secret/a"), 0755);
     assert_true(WIFEXITED(status));
