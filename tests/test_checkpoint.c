@@ -389,7 +389,7 @@ static char *described(const char *path, bool whole) {
 static void describing(void **state) {
     (void)state;
     char *folder = two_steps();
-    static const char *const says[] = {"checkpoints 20 10; last 20, best -1",
+    static const char *const says[] = {"checkpoints 20 10; last 20\n",
                                        "step        20 (epoch 2, seed 17)",
                                        "adam.steps 1.23457e+08, lr 0.3",
                                        "model.safetensors: 3 tensors, 43 parameters",
