@@ -72,9 +72,9 @@ static inline float fast_exp(float x) {
     p = p * f + 5.0000001201e-1f;
     p = p * f * f + f + 1.0f;
     union {
-        int32_t i;
+        uint32_t u;
         float f;
-    } scale = {.i = ((int32_t)n + 127) << 23};
+    } scale = {.u = (uint32_t)((int32_t)n + 127) << 23}; /* unsigned: a NaN comes this way too */
     return x < -87.0f ? 0.0f : p * scale.f;
 }
 
