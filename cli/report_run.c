@@ -167,31 +167,29 @@ void report_run_tile(Html *h, const History *run) {
                     task && !strcmp(task, "mae") ? "reconstruction loss at the end" : "loss at the end");
 }
 
-/* "95.0 %", or "95.0 % (best 96.0 %)". */
+/* "95.0 %", or "95.0 % (best 96.0 %)"; a dash for a run without test. */
 static void put_accuracy(Html *h, const Series *s) {
     char value[HTML_NUMBER];
-    double last = series_last(s), best = last;
-    for (int64_t i = 0; i < s->count; i++)
+    double last = s ? series_last(s) : NAN, best = last;
+    for (int64_t i = 0; s && i < s->count; i++)
         if (s->value[i] > best) best = s->value[i];
     html_put(h, "<td>%s", html_percent(value, last));
     if (best > last) html_put(h, " (best %s)", html_percent(value, best));
     html_put(h, "</td>");
 }
 
-static void put_value(Html *h, const Series *s, double value) {
+static void put_value(Html *h, double value) {
     char text[HTML_NUMBER];
-    html_put(h, "<td>%s</td>", html_number(text, s ? value : NAN));
+    html_put(h, "<td>%s</td>", html_number(text, value));
 }
 
 void report_runs_table(Html *h, const History *run, int n) {
+    static const char *const column[] = {"Run",    "Test accuracy", "Test loss", "Training loss",
+                                         "Epochs", "Updates",       "Images/s",  "Time"};
     char text[HTML_NUMBER];
-    html_put(h,
-             "<div class=\"scroll\"><table><caption>Training loss: mean of the last twentieth of the logged "
-             "updates. Time and speed: training alone, without evaluation and checkpoints.</caption>\n"
-             "<thead><tr><th scope=\"col\">Run</th><th scope=\"col\">Epochs</th><th "
-             "scope=\"col\">Updates</th><th scope=\"col\">Training loss</th><th scope=\"col\">Test "
-             "loss</th><th scope=\"col\">Test accuracy</th><th scope=\"col\">Images/s</th><th "
-             "scope=\"col\">Time</th></tr></thead>\n<tbody>\n");
+    html_put(h, "<div class=\"scroll\"><table><thead><tr>");
+    for (int i = 0; i < COUNT(column); i++) html_put(h, "<th scope=\"col\">%s</th>", column[i]);
+    html_put(h, "</tr></thead>\n<tbody>\n");
     for (int i = 0; i < n; i++) {
         const Series *loss = history_series(&run[i], "", "loss"),
                      *test = history_series(&run[i], NULL, "loss"),
@@ -201,16 +199,15 @@ void report_runs_table(Html *h, const History *run, int n) {
         html_put(h, "<tr><th scope=\"row\">");
         report_run_name(h, &run[i]);
         html_put(h, "</th>");
-        put_value(h, loss, loss ? loss->epoch[loss->count - 1] : NAN);
-        put_value(h, loss, loss ? loss->step[loss->count - 1] : NAN);
-        put_value(h, loss, loss ? series_end(loss) : NAN);
-        put_value(h, test, test ? series_last(test) : NAN);
-        if (top1)
-            put_accuracy(h, top1);
-        else
-            html_put(h, "<td>–</td>");
-        html_put(h, "<td>%s</td>", html_number(text, paced ? round(images / seconds) : NAN));
+        put_accuracy(h, top1);
+        put_value(h, test ? series_last(test) : NAN);
+        put_value(h, loss ? series_end(loss) : NAN);
+        put_value(h, loss ? loss->epoch[loss->count - 1] : NAN);
+        put_value(h, loss ? loss->step[loss->count - 1] : NAN);
+        put_value(h, paced ? round(images / seconds) : NAN);
         html_put(h, "<td>%s</td></tr>\n", html_seconds(text, paced ? seconds : NAN));
     }
-    html_put(h, "</tbody></table></div>\n");
+    html_put(h,
+             "</tbody></table></div>\n<p class=\"small\">Training loss: mean of the last twentieth of the "
+             "logged updates. Images/s and time: training alone, without evaluation and checkpoints.</p>\n");
 }

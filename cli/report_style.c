@@ -20,7 +20,7 @@ const char report_style[] =
     "section>p+.grid{margin-top:16px}\n"
     "code{font:.88em "
     "ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:var(--soft);font-weight:400}\n"
-    ".small,small,caption{font-size:.84rem;color:var(--soft)}\n"
+    ".small,small{font-size:.84rem;color:var(--soft)}\n"
     "figure{margin:0}\n"
     ".card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:16px 18px}\n"
     ".grid{display:grid;gap:16px;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr))}\n"
@@ -35,7 +35,6 @@ const char report_style[] =
     /* tables */
     ".scroll{overflow-x:auto}\n"
     "table{border-collapse:collapse;width:100%;font-size:.92rem}\n"
-    "caption{caption-side:bottom;text-align:left;padding-top:8px}\n"
     "th,td{padding:8px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}\n"
     "th:first-child,td:first-child{text-align:left;padding-left:2px}\n"
     "thead th{font-weight:500;color:var(--soft);font-size:.84rem}\n"
@@ -105,6 +104,6 @@ const char report_style[] =
     "footer{padding-top:48px;padding-bottom:32px;font-size:.84rem;color:var(--soft)}\n"
     "@media (max-width:520px){svg text{font-size:16px}main,footer{padding:0 14px}header{padding-top:24px}"
     ".card{padding:12px 12px}h1{font-size:1.6rem}section{margin-top:40px}.tiles{grid-template-columns:1fr "
-    "1fr}.tile strong{font-size:1.4rem}.bars li{grid-template-columns:6em 1fr 6.5em;gap:8px}"
+    "1fr}.tile strong{font-size:1.4rem}.bars li{grid-template-columns:7.4em 1fr 6.2em;gap:8px}"
     "dl>div{display:block}}\n"
     "@media print{body{background:#fff}.card,.thumbs figure{break-inside:avoid}}\n";

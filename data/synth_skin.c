@@ -209,38 +209,40 @@ static void lip_path(const Face *face, Path *path, bool upper) {
     path_smooth(path, x, y, 2 * N - 2);
 }
 
+/* What an open mouth shows: teeth above, dark below and toward the corners. */
+static void paint_teeth(const Face *face, Brush *b) {
+    enum { N = 11 };
+    float w = face->mouth_w, line = face_lip_line(face, 0.0f), teeth = minf(face->gap * 0.95f, 0.085f);
+    float x[2 * N - 2], y[2 * N - 2];
+    Path path;
+    for (int i = 0; i < N; i++) {
+        float t = -1.0f + 2.0f * (float)i / (N - 1), up = face_lip_line(face, 0.97f * t * w);
+        x[i] = 0.97f * t * w, y[i] = up + 0.004f;
+        if (i > 0 && i < N - 1)
+            x[2 * N - 2 - i] = x[i], y[2 * N - 2 - i] = up - face->gap * (1.0f - t * t) - 0.004f;
+    }
+    path_clear(&path);
+    path_smooth(&path, x, y, 2 * N - 2);
+    draw_path(b, &path);
+    draw_flat(b, rgb_hex(0x3a1210), 1.0f, BLEND_OVER);
+    draw_gradient(b, 0.0f, line + 0.01f, rgb_hex(0xe8e0d0), 0.0f, line - teeth * 1.25f, rgb_hex(0x3a1210),
+                  0.92f);
+    pair(b, w * 0.92f, face_lip_line(face, w), w * 0.30f, 0.05f, 0.0f, (Rgb){0.35f, 0.22f, 0.2f}, 0.85f,
+         BLEND_MULTIPLY);
+    for (int i = -3; i <= 3; i++) {
+        float tx = 0.045f * (float)i;
+        path_clear(&path);
+        path_stroke(&path, tx, line, tx, line - 0.5f * teeth, tx, line - teeth * 0.8f, 0.004f, 0.005f);
+        draw_path(b, &path);
+        draw_flat(b, rgb_hex(0x9a8878), 0.35f, BLEND_OVER);
+    }
+}
+
 static void paint_mouth(const Face *face, Brush *b) {
     const Person *p = face->who;
     float w = face->mouth_w, line = face_lip_line(face, 0.0f), unit = b->map.xx;
     Path path;
-    if (face->gap > 0.003f) {
-        enum { N = 11 };
-        float x[2 * N - 2], y[2 * N - 2];
-        for (int i = 0; i < N; i++) {
-            float t = -1.0f + 2.0f * (float)i / (N - 1);
-            x[i] = 0.97f * t * w, y[i] = face_lip_line(face, x[i]) + 0.004f;
-            if (i > 0 && i < N - 1)
-                x[2 * N - 2 - i] = x[i], y[2 * N - 2 - i] =
-                                             face_lip_line(face, x[i]) - face->gap * (1.0f - t * t) - 0.004f;
-        }
-        path_clear(&path);
-        path_smooth(&path, x, y, 2 * N - 2);
-        draw_path(b, &path);
-        draw_flat(b, rgb_hex(0x3a1210), 1.0f, BLEND_OVER);
-        /* teeth fill the upper part, dim toward the corners; the path's coverage cuts them off */
-        float teeth = minf(face->gap * 0.95f, 0.085f);
-        draw_gradient(b, 0.0f, line + 0.01f, rgb_hex(0xe8e0d0), 0.0f, line - teeth * 1.25f, rgb_hex(0x3a1210),
-                      0.92f);
-        pair(b, w * 0.92f, face_lip_line(face, w), w * 0.30f, 0.05f, 0.0f, (Rgb){0.35f, 0.22f, 0.2f}, 0.85f,
-             BLEND_MULTIPLY);
-        for (int i = -3; i <= 3; i++) {
-            float tx = ((float)i + (i == 0 ? 0.0f : 0.0f)) * 0.045f;
-            path_clear(&path);
-            path_stroke(&path, tx, line, tx, line - 0.5f * teeth, tx, line - teeth * 0.8f, 0.004f, 0.005f);
-            draw_path(b, &path);
-            draw_flat(b, rgb_hex(0x9a8878), 0.35f, BLEND_OVER);
-        }
-    }
+    if (face->gap > 0.003f) paint_teeth(face, b);
     for (int upper = 0; upper < 2; upper++) {
         lip_path(face, &path, upper);
         draw_path(b, &path);
@@ -272,83 +274,94 @@ static void paint_nostrils(const Face *face, Brush *b) {
 
 /* ------------------------------------------------------------------ eyes */
 
-static void paint_eye(const Face *face, Brush *b, int side) {
+typedef struct Eye {
+    float s, x, y, w, up, low;      /* side -1 or 1, middle, half width, half heights above and below */
+    float in_x, in_y, out_x, out_y; /* the corners, at the nose and at the temple */
+} Eye;
+
+static Eye eye_of(const Face *face, int side) {
     const Person *p = face->who;
-    const Shot *shot = face->shot;
-    float s = (float)side, cx = s * p->eye_x, cy = p->eye_y, w = p->eye_w, up = face->eye_up,
-          low = face->eye_low;
-    float tilt = p->eye_tilt * w, in_x = cx - s * w, in_y = cy - tilt - 0.012f, out_x = cx + s * w,
-          out_y = cy + tilt;
-    float unit = b->map.xx, iris = 0.062f, gx = cx + shot->gaze_x * 0.042f,
-          gy = cy + 0.006f + shot->gaze_y * 0.02f;
-    Path path, lid;
-    /* crease of the upper lid: none on some people, deep on others */
-    float fold = mixf(0.035f, 0.075f, p->lid), fx = s * 0.2f * w;
+    float s = (float)side, x = s * p->eye_x, w = p->eye_w, tilt = p->eye_tilt * w;
+    return (Eye){.s = s,
+                 .x = x,
+                 .y = p->eye_y,
+                 .w = w,
+                 .up = face->eye_up,
+                 .low = face->eye_low,
+                 .in_x = x - s * w,
+                 .in_y = p->eye_y - tilt - 0.012f,
+                 .out_x = x + s * w,
+                 .out_y = p->eye_y + tilt};
+}
+
+static void paint_stroke(Brush *b, const Path *path, float blur, Rgb colour, float alpha, Blend blend) {
+    draw_path(b, path);
+    draw_soften(b, blur * b->map.xx);
+    draw_flat(b, colour, alpha, blend);
+}
+
+/* The ball between the lids. */
+static void paint_opening(const Face *face, const Eye *o, Brush *b) {
+    const Person *p = face->who;
+    Path path;
     path_clear(&path);
-    path_stroke(&path, in_x + s * 0.03f, in_y + 0.6f * fold, cx + fx, cy + 2.0f * up * 0.82f + 1.5f * fold,
-                out_x + s * 0.015f, out_y + 0.45f * fold, 0.012f, 0.016f);
-    draw_path(b, &path);
-    draw_soften(b, 0.008f * unit);
-    draw_flat(b, (Rgb){0.50f, 0.38f, 0.36f}, 0.35f + 0.45f * p->lid, BLEND_MULTIPLY);
-    /* the opening */
-    path_clear(&path);
-    path_move(&path, in_x, in_y);
-    path_cubic(&path, in_x + s * 0.45f * w, in_y + 1.25f * up + 0.01f, cx + s * 0.5f * w, cy + 1.5f * up,
-               out_x, out_y);
-    path_cubic(&path, cx + s * 0.6f * w, cy - 1.35f * low, cx - s * 0.3f * w, cy - 1.35f * low - 0.01f, in_x,
-               in_y);
+    path_move(&path, o->in_x, o->in_y);
+    path_cubic(&path, o->in_x + o->s * 0.45f * o->w, o->in_y + 1.25f * o->up + 0.01f,
+               o->x + o->s * 0.5f * o->w, o->y + 1.5f * o->up, o->out_x, o->out_y);
+    path_cubic(&path, o->x + o->s * 0.6f * o->w, o->y - 1.35f * o->low, o->x - o->s * 0.3f * o->w,
+               o->y - 1.35f * o->low - 0.01f, o->in_x, o->in_y);
     draw_path(b, &path);
     draw_flat(b, rgb_mix(rgb_hex(0xbdb3ad), p->skin, 0.12f + 0.34f * p->melanin), 1.0f, BLEND_OVER);
-    lid = path;
-    /* Iris and pupil are cut by the lids: a glow inside the opening would spill, so each is drawn through a
-     * gradient of coverage: the part of the disc between the lids. */
-    float top = cy + 1.02f * up + tilt * (gx - cx) / w, bottom = cy - 1.02f * low;
+}
+
+/* Limbus, iris, its lighter ring, pupil: as much of their discs as the lids leave; and the lamp in them. */
+static void paint_iris(const Face *face, const Eye *o, Brush *b) {
+    static const float radius[4] = {1.0f, 0.86f, 0.62f, 0.42f};
+    const Person *p = face->who;
+    const Shot *shot = face->shot;
+    const float iris = 0.062f;
+    float x = o->x + shot->gaze_x * 0.042f, y = o->y + 0.006f + shot->gaze_y * 0.02f;
+    float top = o->y + 1.02f * o->up + (o->out_y - o->y) * (x - o->x) / o->w, bottom = o->y - 1.02f * o->low;
+    const Rgb colour[4] = {rgb_scale(p->iris, 0.35f), p->iris,
+                           rgb_scale(rgb_plus(p->iris, (Rgb){0.02f, 0.015f, 0.01f}), 1.25f),
+                           rgb_hex(0x060505)};
+    Path path;
     for (int ring = 0; ring < 4; ring++) {
-        static const float radius[4] = {1.0f, 0.86f, 0.62f, 0.42f};
-        float r = iris * radius[ring];
-        Rgb colour = ring == 0   ? rgb_scale(p->iris, 0.35f)
-                     : ring == 1 ? p->iris
-                     : ring == 2 ? rgb_scale(rgb_plus(p->iris, (Rgb){0.02f, 0.015f, 0.01f}), 1.25f)
-                                 : rgb_hex(0x060505);
         path_clear(&path);
-        for (int i = 0; i < 32; i++) {
-            float a = 6.2831853f * (float)i / 32.0f, x = gx + r * cosf(a),
-                  y = clampf(gy + r * sinf(a), bottom, top);
-            if (i == 0)
-                path_move(&path, x, y);
-            else
-                path_line(&path, x, y);
-        }
+        path_ellipse(&path, x, y, iris * radius[ring], iris * radius[ring], 0.0f);
+        for (int i = 0; i < path.points; i++) path.y[i] = clampf(path.y[i], bottom, top);
         draw_path(b, &path);
-        draw_flat(b, colour, ring == 2 ? 0.7f : 1.0f, BLEND_OVER);
+        draw_flat(b, colour[ring], ring == 2 ? 0.7f : 1.0f, BLEND_OVER);
     }
-    draw_path(b, &lid); /* shade of the upper lid on the ball */
-    draw_gradient(b, cx, cy + 1.05f * up, rgb_hex(0x1a0f0c), cx, cy + 0.25f * up, rgb_hex(0x1a0f0c), 0.0f);
+    float lamp_x = x + 0.5f * iris * sinf(clampf(shot->key_x - shot->yaw, -1.0f, 1.0f));
+    float lamp_y = minf(y + 0.5f * iris * sinf(clampf(shot->key_y, 0.2f, 0.9f)), top - 0.012f);
     path_clear(&path);
-    path_stroke(&path, in_x, in_y + 0.004f, cx, cy + 2.0f * up - 0.018f, out_x, out_y, 0.026f, 0.034f);
-    draw_path(b, &path);
-    draw_soften(b, 0.012f * unit);
-    draw_flat(b, (Rgb){0.42f, 0.36f, 0.36f}, 0.8f, BLEND_MULTIPLY);
-    draw_glow(b, in_x + s * 0.012f, in_y + 0.004f, 0.016f, 0.011f, 0.0f,
+    path_stroke(&path, o->in_x, o->in_y + 0.004f, o->x, o->y + 2.0f * o->up - 0.018f, o->out_x, o->out_y,
+                0.026f, 0.034f);
+    paint_stroke(b, &path, 0.012f, (Rgb){0.42f, 0.36f, 0.36f}, 0.8f, BLEND_MULTIPLY); /* shade of the lid */
+    draw_glow(b, lamp_x, lamp_y, 0.0085f, 0.0085f, 0.0f, (Rgb){1.6f, 1.6f, 1.6f}, 0.95f, BLEND_OVER);
+}
+
+/* The crease of the upper lid, none on some people and deep on others; lashes; the edge of the lower lid. */
+static void paint_lids(const Face *face, const Eye *o, Brush *b) {
+    const Person *p = face->who;
+    float fold = mixf(0.035f, 0.075f, p->lid), lash = mixf(0.026f, 0.013f, p->male);
+    Path path;
+    path_clear(&path);
+    path_stroke(&path, o->in_x + o->s * 0.03f, o->in_y + 0.6f * fold, o->x + o->s * 0.2f * o->w,
+                o->y + 1.64f * o->up + 1.5f * fold, o->out_x + o->s * 0.015f, o->out_y + 0.45f * fold, 0.012f,
+                0.016f);
+    paint_stroke(b, &path, 0.008f, (Rgb){0.50f, 0.38f, 0.36f}, 0.35f + 0.45f * p->lid, BLEND_MULTIPLY);
+    draw_glow(b, o->in_x + o->s * 0.012f, o->in_y + 0.004f, 0.016f, 0.011f, 0.0f,
               rgb_times(p->skin, (Rgb){0.9f, 0.55f, 0.52f}), 0.8f, BLEND_OVER);
-    /* lashes */
-    float lash = mixf(0.026f, 0.013f, p->male);
     path_clear(&path);
-    path_stroke(&path, in_x, in_y, cx + s * 0.05f * w, cy + 2.05f * up + 0.006f, out_x + s * 0.02f,
-                out_y + 0.006f, 0.4f * lash, 1.1f * lash);
-    draw_path(b, &path);
-    draw_soften(b, 0.003f * unit);
-    draw_flat(b, rgb_mix(rgb_hex(0x120b09), p->brow, 0.25f), 0.92f, BLEND_OVER);
+    path_stroke(&path, o->in_x, o->in_y, o->x + o->s * 0.05f * o->w, o->y + 2.05f * o->up + 0.006f,
+                o->out_x + o->s * 0.02f, o->out_y + 0.006f, 0.4f * lash, 1.1f * lash);
+    paint_stroke(b, &path, 0.003f, rgb_mix(rgb_hex(0x120b09), p->brow, 0.25f), 0.92f, BLEND_OVER);
     path_clear(&path);
-    path_stroke(&path, in_x + s * 0.03f, in_y - 0.4f * low, cx + s * 0.1f * w, cy - 1.95f * low, out_x, out_y,
-                0.007f, 0.012f);
-    draw_path(b, &path);
-    draw_soften(b, 0.004f * unit);
-    draw_flat(b, rgb_times(p->skin, (Rgb){0.35f, 0.24f, 0.22f}), 0.55f, BLEND_OVER);
-    /* the lamp, mirrored in the eye */
-    float lx = gx + 0.5f * iris * sinf(clampf(shot->key_x - shot->yaw, -1.0f, 1.0f)),
-          ly = minf(gy + 0.5f * iris * sinf(clampf(shot->key_y, 0.2f, 0.9f)), top - 0.012f);
-    draw_glow(b, lx, ly, 0.0085f, 0.0085f, 0.0f, (Rgb){1.6f, 1.6f, 1.6f}, 0.95f, BLEND_OVER);
+    path_stroke(&path, o->in_x + o->s * 0.03f, o->in_y - 0.4f * o->low, o->x + o->s * 0.1f * o->w,
+                o->y - 1.95f * o->low, o->out_x, o->out_y, 0.007f, 0.012f);
+    paint_stroke(b, &path, 0.004f, rgb_times(p->skin, (Rgb){0.35f, 0.24f, 0.22f}), 0.55f, BLEND_OVER);
 }
 
 void skin_paint(const Face *face, const Noise *noise, Brush *brush) {
@@ -362,7 +375,10 @@ void skin_paint(const Face *face, const Noise *noise, Brush *brush) {
     paint_mouth(face, brush);
     paint_nostrils(face, brush);
     for (int side = -1; side <= 1; side += 2) {
-        paint_eye(face, brush, side);
+        Eye eye = eye_of(face, side);
+        paint_opening(face, &eye, brush);
+        paint_iris(face, &eye, brush);
+        paint_lids(face, &eye, brush);
         paint_brow(face, brush, side);
     }
 }

@@ -11,7 +11,6 @@ typedef struct Scene {
     HairLook look;
     Rgb strand;  /* hair or beard colour being drawn */
     float level; /* of the shell being drawn */
-    Vec facing;  /* which way the head looks */
 } Scene;
 
 /* ------------------------------------------------------------------ shaders */

@@ -13,6 +13,8 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1:detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+# Beside other work on the machine, threads that wait must not hold their processor.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 # count PATTERN: the sum of the numbers in the lines of the output that match
 count() { sed -nE "s/$1/\\1/p" "$out" | awk '{ n += $1 } END { print n + 0 }'; }
