@@ -98,6 +98,15 @@ static double tick_step(double range, int n) {
     return power * (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 5 ? 5 : 10);
 }
 
+/* Ticks stand at whole multiples of the step; one at the very end counts, whatever rounding says. */
+static int64_t first_tick(double from, double step) {
+    return (int64_t)ceil(from / step - 1e-6);
+}
+
+static int64_t last_tick(double to, double step) {
+    return (int64_t)floor(to / step + 1e-6);
+}
+
 static const char *tick_text(char out[32], double value, double step, bool percent) {
     if (fabs(value) < step * 1e-6) value = 0;
     snprintf(out, 32, percent ? "%.6g %%" : fabs(value) >= 1e5 ? "%.3g" : "%.6g", value);
@@ -107,16 +116,16 @@ static const char *tick_text(char out[32], double value, double step, bool perce
 static void draw_axes(Html *h, const Curve *c, const Plot *p) {
     char text[32];
     double step = tick_step(p->y1 - p->y0, 6);
-    for (double v = ceil(p->y0 / step - 1e-6) * step; v <= p->y1 + step * 1e-6; v += step) {
-        double y = place_y(p, v);
+    for (int64_t i = first_tick(p->y0, step); i <= last_tick(p->y1, step); i++) {
+        double v = (double)i * step, y = place_y(p, v);
         html_put(h,
                  "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" "
                  "text-anchor=\"end\">%s</text>\n",
                  LEFT, y, WIDTH - RIGHT, LEFT - 8, y + 4, tick_text(text, v, step, c->percent));
     }
     step = tick_step(p->x1 - p->x0, 6);
-    for (double v = ceil(p->x0 / step - 1e-6) * step; v <= p->x1 + step * 1e-6; v += step) {
-        double x = place_x(p, v);
+    for (int64_t i = first_tick(p->x0, step); i <= last_tick(p->x1, step); i++) {
+        double v = (double)i * step, x = place_x(p, v);
         html_put(h,
                  "<path class=\"mark\" d=\"M%.1f %dv4\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" "
                  "text-anchor=\"middle\">%s</text>\n",

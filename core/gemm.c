@@ -106,13 +106,20 @@ static Entry *entry_create(const Key *key) {
     return t;
 }
 
+static bool same_key(const Key *a, const Key *b) {
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->a_row == b->a_row && a->a_col == b->a_col &&
+           a->b_row == b->b_row && a->b_col == b->b_col && a->compute == b->compute &&
+           a->c_dtype == b->c_dtype && a->bias == b->bias && a->accumulate == b->accumulate &&
+           a->pack == b->pack;
+}
+
 static Entry *entry_find(const Key *key) {
     uint64_t h = 0xCBF29CE484222325u;
     const int64_t part[] = {key->m, key->n, key->k, key->a_row, key->b_row, key->compute, key->accumulate};
     for (int i = 0; i < COUNT(part); i++) h = (h ^ (uint64_t)part[i]) * 0x100000001B3u;
     Entry **bucket = &table[(h >> 20) % BUCKETS];
     for (Entry *t = *bucket; t; t = t->next)
-        if (memcmp(&t->key, key, sizeof *key) == 0) return t;
+        if (same_key(&t->key, key)) return t;
     Entry *t = entry_create(key);
     t->next = *bucket;
     return *bucket = t;
@@ -139,12 +146,18 @@ static Mat converted(Step *s, Mat m) {
 static void multiply(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool accumulate) {
     bool pack = compute == DT_BF16 && b.dtype == DT_F32;
     Mat b_given = b;
-    Key key;
-    memset(&key, 0, sizeof key); /* compared with memcmp: padding too */
-    key.m = a.rows, key.n = b.cols, key.k = a.cols;
-    key.a_row = a.row, key.a_col = a.col, key.b_row = b.row, key.b_col = b.col;
-    key.compute = compute, key.c_dtype = c.dtype;
-    key.bias = bias != NULL, key.accumulate = accumulate, key.pack = pack;
+    Key key = {.m = a.rows,
+               .n = b.cols,
+               .k = a.cols,
+               .a_row = a.row,
+               .a_col = a.col,
+               .b_row = b.row,
+               .b_col = b.col,
+               .compute = compute,
+               .c_dtype = c.dtype,
+               .bias = bias != NULL,
+               .accumulate = accumulate,
+               .pack = pack};
     Entry *t = entry_find(&key);
     if (pack) {
         b.data = step_block(s, t->b_bytes);

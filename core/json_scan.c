@@ -68,8 +68,12 @@ static bool is_letter(int c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+static bool is_space(int c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static void skip_space(Scan *s) {
-    while (s->at < s->size && memchr(" \t\r\n", s->text[s->at], 4)) s->at++;
+    while (s->at < s->size && is_space(s->text[s->at])) s->at++;
 }
 
 /* What stands at the current place, for a message. */

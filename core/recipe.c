@@ -129,11 +129,11 @@ static Json find(const Recipe *r, const char *path, const char **word) {
     *word = NULL;
     for (int i = r->sets - 1; i >= 0; i--) {
         const Override *o = &r->set[i];
-        const char *rest = below(path, o->path);
         if (strcmp(path, o->path) == 0) {
             *word = o->word;
             return json_root(o->value);
         }
+        const char *rest = below(path, o->path);
         Json inside = rest ? walk(json_root(o->value), rest) : (Json){0};
         if (json_exists(inside)) return inside;
     }

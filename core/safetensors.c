@@ -214,17 +214,15 @@ static double element(const uint8_t *piece, SafeType t, size_t i) {
     }
 }
 
-/* Exactly one of `reals` and `halves` is given. */
-static bool convert(const SafeFile *f, const SafeEntry *x, real *reals, bf16 *halves, Error *e) {
+/* Into t, f32 or bf16, of as many elements. */
+static bool convert(const SafeFile *f, const SafeEntry *x, const Tensor *t, Error *e) {
     uint8_t piece[PIECE];
     size_t width = (size_t)safe_type_bits(x->type) / 8;
+    int64_t to = 0;
     for (uint64_t at = 0; at < x->size; at += PIECE) {
         size_t bytes = x->size - at < PIECE ? (size_t)(x->size - at) : PIECE, n = bytes / width;
         if (!get(f, x->begin + at, piece, bytes, e)) return false;
-        if (reals)
-            for (size_t i = 0; i < n; i++) *reals++ = (real)element(piece, x->type, i);
-        else
-            for (size_t i = 0; i < n; i++) *halves++ = bf16_from_f32((float)element(piece, x->type, i));
+        for (size_t i = 0; i < n; i++) tensor_put(t, to++, (real)element(piece, x->type, i));
     }
     return true;
 }
@@ -247,8 +245,9 @@ bool safe_read_raw(const SafeFile *f, const SafeEntry *x, void *out, size_t size
 bool safe_read_real(const SafeFile *f, const SafeEntry *x, real *out, int64_t count, Error *e) {
     if (!is_real(x->type)) return unfit(f, x, e, "F16, BF16, F32 or F64 was wanted");
     if (count != safe_entry_count(x)) die("safe_read_real: room for %" PRId64 " elements", count);
-    return x->type == type_of_real() ? get(f, x->begin, out, (size_t)x->size, e)
-                                     : convert(f, x, out, NULL, e);
+    if (x->type == type_of_real()) return get(f, x->begin, out, (size_t)x->size, e);
+    Tensor t = {.dtype = DT_F32, .ndim = 1, .dim = {count}, .data = out};
+    return convert(f, x, &t, e);
 }
 
 bool safe_fits(const SafeFile *f, const SafeEntry *x, const Tensor *t, Error *e) {
@@ -266,7 +265,7 @@ bool safe_fits(const SafeFile *f, const SafeEntry *x, const Tensor *t, Error *e)
 bool safe_read(const SafeFile *f, const SafeEntry *x, Tensor *t, Error *e) {
     if (!safe_fits(f, x, t, e)) return false;
     if (t->dtype == DT_F32) return safe_read_real(f, x, tensor_real(t), tensor_count(t), e);
-    if (t->dtype == DT_BF16 && x->type != SAFE_BF16) return convert(f, x, NULL, tensor_bf16(t), e);
+    if (t->dtype == DT_BF16 && x->type != SAFE_BF16) return convert(f, x, t, e);
     return safe_read_raw(f, x, t->data, tensor_bytes(t), e);
 }
 

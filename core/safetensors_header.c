@@ -67,14 +67,17 @@ bool safe_bytes(const int64_t *dim, int ndim, SafeType type, uint64_t *bytes) {
 /* ---------------------------------------------------------------------------------------------- text --- */
 
 /* The byte is counted from the start of the file, so that a hex dump finds it. */
-static bool PRINTF_LIKE(3, 4) fail(const Scan *s, size_t at, const char *format, ...) {
+static void PRINTF_LIKE(3, 4) complain(const Scan *s, size_t at, const char *format, ...) {
     char text[400];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return error_set(s->e, ERROR_FORMAT, "%s: byte %zu of the header: %s", s->path, 8 + at, text);
+    error_set(s->e, ERROR_FORMAT, "%s: byte %zu of the header: %s", s->path, 8 + at, text);
 }
+
+/* Always false: a macro, so that this is seen where it is used. */
+#define fail(...) (complain(__VA_ARGS__), false)
 
 static void skip(Scan *s) {
     while (s->at < s->size && strchr(" \t\n\r", s->text[s->at]) && s->text[s->at]) s->at++;

@@ -331,6 +331,7 @@ static void node_recompute(Step *s, Node *n) {
     Scope scope = scope_open(s);
     int mark = s->inner->nodes;
     bool was = s->recording, was_again = s->again;
+    if (!n->call.out[0]) die("tape: a segment without an output");
     s->recording = s->again = true;
     Tensor *y = n->again(s, n->self, n->call.in[0]);
     s->again = was_again;

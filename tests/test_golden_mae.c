@@ -212,10 +212,11 @@ static void check_sketches(Case *c) {
         update = weight = 0;
         for (int i = 0; i < p->count; i++) {
             Param *q = p->list[i];
-            if (!q->tensor.grad) continue;
+            if (!before[i]) continue;
             int64_t n = tensor_count(&q->tensor);
             float *now = tensor_real(&q->tensor), *diff = mem_get((size_t)n * sizeof *diff);
             double norm = 0, step = 0;
+            if (!diff) fail_msg("out of memory");
             for (int64_t j = 0; j < n; j++) {
                 diff[j] = (float)((double)now[j] - (double)before[i][j]);
                 if (row == 2 && strstr(q->name, "qkv.bias") && j >= n / 3 && j < 2 * n / 3) diff[j] = 0;

@@ -51,6 +51,13 @@ static Tensor *leaf(const Case *c, const char *key) {
     return t;
 }
 
+/* A leaf that the case must have. */
+static Tensor *needed(const Case *c, const char *key) {
+    Tensor *t = leaf(c, key);
+    if (!t) fail_msg("%s has no %s", c->name, key);
+    return t;
+}
+
 static int integer(const Case *c, const char *key, int i) {
     return tensor_i32(load(c, key))[i];
 }
@@ -144,7 +151,7 @@ static Tensor *heads_in(const Case *c, Tensor *x) {
 
 static void attention(Case *c) {
     static const char *const key[] = {"q", "k", "v", "bias"};
-    Tensor *in[] = {leaf(c, "q"), leaf(c, "k"), leaf(c, "v"), leaf(c, "bias")};
+    Tensor *in[] = {needed(c, "q"), needed(c, "k"), needed(c, "v"), leaf(c, "bias")};
     int64_t heads = in[0]->dim[1], dim[] = {in[0]->dim[0], in[0]->dim[2], heads, in[0]->dim[3]};
     Tensor *y = op_attention(c->s, heads_in(c, in[0]), heads_in(c, in[1]), heads_in(c, in[2]), in[3],
                              (int)heads, integer(c, "causal", 0));

@@ -23,7 +23,7 @@ bad=$(
             print FILENAME ":" FNR ": \"" part[2] "\" does not start at the root"
         else if (index(" " below[from[1]] " ", " " to " ") == 0)
             print FILENAME ":" FNR ": " from[1] " must not include " part[2]
-    }' $(find core data mim detect segment unlearn cli tests -name '*.[ch]' -o -name '*.cu')
+    }' $(git ls-files -co --exclude-standard -- '*.[ch]' '*.cu')
 
     # Each op of the list has its stem, and each stem that has a row is in the list, once.
     listed=$(sed -nE 's/^OP\(([a-z0-9_]+),.*/\1/p' core/ops.def | sort)

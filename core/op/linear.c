@@ -70,6 +70,28 @@ static void backward_ref(OpCall *c) {
 #ifndef LETHE_DOUBLE
 enum { STRIP = 512 }; /* elements converted, computed and stored while they are in the first-level cache */
 
+static void gelu_strip(int64_t n, const float *v, float *out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float density;
+        out[i] = v[i] * fast_normal(v[i], &density);
+    }
+}
+
+static void gelu_back_strip(int64_t n, const float *v, const float *g, float *out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float density, phi = fast_normal(v[i], &density);
+        out[i] = g[i] * (phi + v[i] * density);
+    }
+}
+
+/* `from` where v is positive: forward v itself, backward dy. */
+static void relu_strip(int64_t n, const float *v, const float *from, float *out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = v[i] > 0 ? from[i] : 0;
+}
+
 static void activate(const Tensor *h, const Tensor *y, int64_t kind) {
     int64_t total = tensor_count(h), strips = (total + STRIP - 1) / STRIP;
 #pragma omp parallel for schedule(static)
@@ -77,16 +99,10 @@ static void activate(const Tensor *h, const Tensor *y, int64_t kind) {
         float room[STRIP], out[STRIP];
         int64_t at = p * STRIP, n = total - at < STRIP ? total - at : STRIP;
         const float *v = tensor_strip(h, at, n, room);
-        if (kind == ACT_GELU) {
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) {
-                float density;
-                out[i] = v[i] * fast_normal(v[i], &density);
-            }
-        } else {
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) out[i] = v[i] > 0 ? v[i] : 0;
-        }
+        if (kind == ACT_GELU)
+            gelu_strip(n, v, out);
+        else
+            relu_strip(n, v, v, out);
         tensor_strip_put(y, at, n, out);
     }
 }
@@ -99,16 +115,10 @@ static void activate_back(const Tensor *h, const Tensor *dy, const Tensor *to, i
         float room[STRIP], room_y[STRIP], out[STRIP];
         int64_t at = p * STRIP, n = total - at < STRIP ? total - at : STRIP;
         const float *v = tensor_strip(h, at, n, room), *g = tensor_strip(dy, at, n, room_y);
-        if (kind == ACT_GELU) {
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) {
-                float density, phi = fast_normal(v[i], &density);
-                out[i] = g[i] * (phi + v[i] * density);
-            }
-        } else {
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) out[i] = v[i] > 0 ? g[i] : 0;
-        }
+        if (kind == ACT_GELU)
+            gelu_back_strip(n, v, g, out);
+        else
+            relu_strip(n, v, g, out);
         tensor_strip_put(to, at, n, out);
     }
 }

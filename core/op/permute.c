@@ -17,13 +17,16 @@ static void shape(OpCall *c) {
     op_out(c, 0, x->dtype, x->ndim, dim);
 }
 
-/* step[k]: how far x moves when index k of y grows by one. */
-static void steps_of(const OpCall *c, int64_t step[TENSOR_MAX_DIM]) {
+/* step[k]: how far x moves when index k of y grows by one. Returns that of the last axis. */
+static int64_t steps_of(const OpCall *c, int64_t step[TENSOR_MAX_DIM]) {
     const Tensor *x = c->in[0];
+    int64_t stride = 1;
     for (int k = 0; k < x->ndim; k++) {
-        step[k] = 1;
-        for (int a = (int)c->i[k] + 1; a < x->ndim; a++) step[k] *= x->dim[a];
+        stride = 1;
+        for (int a = (int)c->i[k] + 1; a < x->ndim; a++) stride *= x->dim[a];
+        step[k] = stride;
     }
+    return stride;
 }
 
 /* Where row r of y (all its last axis) begins in x. */
@@ -39,10 +42,10 @@ static int64_t row_begin(const Tensor *y, const int64_t step[TENSOR_MAX_DIM], in
 static void forward_ref(OpCall *c) {
     const Tensor *x = c->in[0], *y = c->out[0];
     int64_t step[TENSOR_MAX_DIM], rows = tensor_rows(y), n = tensor_last(y);
-    steps_of(c, step);
+    int64_t stride = steps_of(c, step);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
-        int64_t at = row_begin(y, step, r), stride = step[y->ndim - 1];
+        int64_t at = row_begin(y, step, r);
         for (int64_t j = 0; j < n; j++) tensor_put(y, r * n + j, tensor_at(x, at + j * stride));
     }
 }
@@ -53,10 +56,10 @@ static void backward_ref(OpCall *c) {
     Tensor *dx = op_grad(c, 0, &fresh);
     if (!dx) return;
     int64_t step[TENSOR_MAX_DIM], rows = tensor_rows(y), n = tensor_last(y);
-    steps_of(c, step);
+    int64_t stride = steps_of(c, step);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
-        int64_t at = row_begin(y, step, r), stride = step[y->ndim - 1];
+        int64_t at = row_begin(y, step, r);
         for (int64_t j = 0; j < n; j++) {
             real g = tensor_at(dy, r * n + j);
             tensor_put(dx, at + j * stride, fresh ? g : tensor_at(dx, at + j * stride) + g);
