@@ -20,8 +20,9 @@ bool error_prefix(Error *e, const char *format, ...) {
     memcpy(rest, e->text, sizeof rest);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    int n = snprintf(e->text, sizeof e->text, "%s: ", prefix);
-    if (n > 0 && (size_t)n < sizeof e->text) snprintf(e->text + n, sizeof e->text - (size_t)n, "%s", rest);
+    e->text[0] = '\0'; /* what has no room at the end is cut */
+    const char *const part[] = {prefix, ": ", rest};
+    for (int i = 0; i < COUNT(part); i++) strncat(e->text, part[i], sizeof e->text - 1 - strlen(e->text));
     return false;
 }
 

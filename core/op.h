@@ -107,18 +107,4 @@ void op_scratch_free(OpCall *c, void *p);
 /* The table op x backend, forward and backward, with every hole shown: `make kernels`. */
 bool op_print_kernels(void);
 
-/* Rows of reals in either dtype: kernels load a row, compute in f32, store it. */
-static inline real tensor_at(const Tensor *t, int64_t i) {
-    return t->dtype == DT_BF16 ? (real)bf16_to_f32(tensor_bf16(t)[i]) : tensor_real(t)[i];
-}
-static inline void tensor_put(const Tensor *t, int64_t i, real v) {
-    if (t->dtype == DT_BF16)
-        tensor_bf16(t)[i] = bf16_from_f32((float)v);
-    else
-        tensor_real(t)[i] = v;
-}
-static inline void tensor_add(const Tensor *t, int64_t i, real v) {
-    tensor_put(t, i, tensor_at(t, i) + v);
-}
-
 #endif

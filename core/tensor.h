@@ -81,4 +81,18 @@ static inline bf16 bf16_from_f32(float f) {
     return (bf16)(nan ? (v.u >> 16) | 0x40u : rounded);
 }
 
+/* One element in either dtype of reals: kernels load, compute in f32, store. */
+static inline real tensor_at(const Tensor *t, int64_t i) {
+    return t->dtype == DT_BF16 ? (real)bf16_to_f32(tensor_bf16(t)[i]) : tensor_real(t)[i];
+}
+static inline void tensor_put(const Tensor *t, int64_t i, real v) {
+    if (t->dtype == DT_BF16)
+        tensor_bf16(t)[i] = bf16_from_f32((float)v);
+    else
+        tensor_real(t)[i] = v;
+}
+static inline void tensor_add(const Tensor *t, int64_t i, real v) {
+    tensor_put(t, i, tensor_at(t, i) + v);
+}
+
 #endif

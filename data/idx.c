@@ -159,7 +159,7 @@ static bool labels_beside(char *out, size_t size, const char *images) {
 
 static bool add_samples(Dataset *d, const Bytes *label, int64_t count, Error *e) {
     int classes = 0;
-    char name[8];
+    char name[12];
     for (size_t i = 0; i < label->size; i++)
         classes = label->data[i] >= classes ? label->data[i] + 1 : classes;
     for (int i = 0; i < classes; i++) {

@@ -486,8 +486,8 @@ static void failing_calls(void **state) {
             assert_true(safe_open(&f, at("n.safetensors"), &e));
             assert_true(safe_read_real(f, safe_at(f, 0), (real *)got, 3, &e));
             safe_close(f);
-            const void *is = got, *before = one, *after = two;
-            assert_true((!ok && memcmp(is, before, sizeof got) == 0) || memcmp(is, after, sizeof got) == 0);
+            const void *is = got, *was = one, *after = two;
+            assert_true((!ok && memcmp(is, was, sizeof got) == 0) || memcmp(is, after, sizeof got) == 0);
             if (action[a] == FAULT_SHORT) assert_true(ok);
             if (fault_count() <= n) break;
         }

@@ -13,12 +13,12 @@ extern void *__libc_memalign(size_t, size_t);
 extern char __executable_start, etext;
 static atomic_long from_lethe, from_libraries;
 
+#if !defined(__SANITIZE_ADDRESS__)
 static void count(const void *caller) {
     bool ours = (const char *)caller >= &__executable_start && (const char *)caller < &etext;
     atomic_fetch_add(ours ? &from_lethe : &from_libraries, 1);
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
 void *malloc(size_t n) {
     count(__builtin_return_address(0));
     return __libc_malloc(n);
