@@ -1,6 +1,7 @@
 #include "core/conv.h"
 
 #include "core/gemm.h"
+#include "core/onednn.h"
 #include "core/op/simd.h"
 
 void conv_walk(const Conv *v, void (*each)(void *self, int64_t x, int64_t w, int64_t y), void *self) {
@@ -21,7 +22,6 @@ void conv_walk(const Conv *v, void (*each)(void *self, int64_t x, int64_t w, int
 
 #ifndef LETHE_DOUBLE
 
-#include <dnnl.h>
 #include <string.h>
 
 typedef enum { PASS_FORWARD, PASS_DATA } Pass;
@@ -49,25 +49,15 @@ typedef struct Entry {
     size_t scratch_bytes;
 } Entry;
 
-/* The device handle, as in gemm.c. */
+/* The primitives made so far. */
 enum { BUCKETS = 64 };
-static dnnl_engine_t engine;
-static dnnl_stream_t stream;
 static Entry *table[BUCKETS];
-
-static void check(dnnl_status_t status, const char *what) {
-    if (status != dnnl_success) die("oneDNN: %s: status %d", what, (int)status);
-}
-#define CHECK(call) check(call, #call)
-
-static dnnl_data_type_t type_of(DType d) {
-    return d == DT_BF16 ? dnnl_bf16 : dnnl_f32;
-}
 
 static dnnl_memory_desc_t picture_desc(int64_t n, int64_t c, int64_t h, int64_t w, DType dtype, bool any) {
     dnnl_memory_desc_t d;
     dnnl_dims_t dim = {n, c, h, w};
-    CHECK(dnnl_memory_desc_init_by_tag(&d, 4, dim, type_of(dtype), any ? dnnl_format_tag_any : dnnl_nchw));
+    ONEDNN(
+        dnnl_memory_desc_init_by_tag(&d, 4, dim, onednn_type(dtype), any ? dnnl_format_tag_any : dnnl_nchw));
     return d;
 }
 
@@ -77,27 +67,21 @@ static dnnl_memory_desc_t weight_desc(const Conv *v, DType dtype, bool any) {
     dnnl_dims_t whole = {v->out, in, v->k_high, v->k_wide},
                 parts = {v->groups, out, in, v->k_high, v->k_wide};
     if (v->groups == 1)
-        CHECK(dnnl_memory_desc_init_by_tag(&d, 4, whole, type_of(dtype),
-                                           any ? dnnl_format_tag_any : dnnl_oihw));
+        ONEDNN(dnnl_memory_desc_init_by_tag(&d, 4, whole, onednn_type(dtype),
+                                            any ? dnnl_format_tag_any : dnnl_oihw));
     else
-        CHECK(dnnl_memory_desc_init_by_tag(&d, 5, parts, type_of(dtype),
-                                           any ? dnnl_format_tag_any : dnnl_goihw));
+        ONEDNN(dnnl_memory_desc_init_by_tag(&d, 5, parts, onednn_type(dtype),
+                                            any ? dnnl_format_tag_any : dnnl_goihw));
     return d;
 }
 
-static dnnl_memory_t memory(const dnnl_memory_desc_t *d) {
-    dnnl_memory_t m;
-    CHECK(dnnl_memory_create(&m, d, engine, DNNL_MEMORY_NONE));
-    return m;
-}
-
 static Side side_create(const dnnl_memory_desc_t *given, const dnnl_memory_desc_t *best, bool result) {
-    Side side = {memory(given), memory(best), NULL, dnnl_memory_desc_get_size(best)};
+    Side side = {onednn_memory(given), onednn_memory(best), NULL, dnnl_memory_desc_get_size(best)};
     if (dnnl_memory_desc_equal(given, best)) return side;
     dnnl_primitive_desc_t pd;
     const dnnl_memory_desc_t *from = result ? best : given, *to = result ? given : best;
-    CHECK(dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, NULL));
-    CHECK(dnnl_primitive_create(&side.reorder, pd));
+    ONEDNN(dnnl_reorder_primitive_desc_create(&pd, from, onednn_engine(), to, onednn_engine(), NULL));
+    ONEDNN(dnnl_primitive_create(&side.reorder, pd));
     dnnl_primitive_desc_destroy(pd);
     return side;
 }
@@ -118,20 +102,20 @@ static Entry *entry_create(const Key *key) {
         picture_desc(v->batch, v->out, v->high_out, v->wide_out, forward ? key->result : key->compute, true);
     dnnl_dims_t stride = {v->stride, v->stride}, pad = {v->pad, v->pad};
     dnnl_primitive_attr_t attr;
-    CHECK(dnnl_primitive_attr_create(&attr));
-    CHECK(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    ONEDNN(dnnl_primitive_attr_create(&attr));
+    ONEDNN(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t pd, hint = NULL;
-    CHECK(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, dnnl_convolution_direct, &x_any,
-                                             &w_any, NULL, &y_any, stride, pad, pad));
-    CHECK(dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL));
+    ONEDNN(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, dnnl_convolution_direct, &x_any,
+                                              &w_any, NULL, &y_any, stride, pad, pad));
+    ONEDNN(dnnl_primitive_desc_create(&pd, &desc, attr, onednn_engine(), NULL));
     if (!forward) {
         hint = pd;
-        CHECK(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &x_any, &w_any, &y_any,
-                                                       stride, pad, pad));
-        CHECK(dnnl_primitive_desc_create(&pd, &desc, attr, engine, hint));
+        ONEDNN(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &x_any, &w_any,
+                                                        &y_any, stride, pad, pad));
+        ONEDNN(dnnl_primitive_desc_create(&pd, &desc, attr, onednn_engine(), hint));
     }
-    CHECK(dnnl_primitive_create(&t->convolve, pd));
+    ONEDNN(dnnl_primitive_create(&t->convolve, pd));
     const dnnl_memory_desc_t *best_in =
         dnnl_primitive_desc_query_md(pd, forward ? dnnl_query_src_md : dnnl_query_diff_dst_md, 0);
     const dnnl_memory_desc_t *best_out =
@@ -140,7 +124,7 @@ static Entry *entry_create(const Key *key) {
     t->weight = side_create(&w, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), false);
     t->result = side_create(forward ? &y : &x, best_out, true);
     const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    t->scratch = memory(scratch);
+    t->scratch = onednn_memory(scratch);
     t->scratch_bytes = dnnl_memory_desc_get_size(scratch);
     if (hint) dnnl_primitive_desc_destroy(hint);
     dnnl_primitive_desc_destroy(pd);
@@ -163,8 +147,8 @@ static Entry *entry_find(const Key *key) {
  * block. */
 static void *side_open(Step *s, const Side *side, const Tensor *t) {
     void *own = side->reorder ? step_block(s, side->bytes) : NULL;
-    CHECK(dnnl_memory_set_data_handle_v2(side->given, t->data, stream));
-    CHECK(dnnl_memory_set_data_handle_v2(side->best, own ? own : t->data, stream));
+    ONEDNN(dnnl_memory_set_data_handle_v2(side->given, t->data, onednn_stream()));
+    ONEDNN(dnnl_memory_set_data_handle_v2(side->best, own ? own : t->data, onednn_stream()));
     return own;
 }
 
@@ -172,7 +156,7 @@ static void side_move(const Side *side, bool result) {
     if (!side->reorder) return;
     dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, result ? side->best : side->given},
                              {DNNL_ARG_TO, result ? side->given : side->best}};
-    CHECK(dnnl_primitive_execute(side->reorder, stream, COUNT(arg), arg));
+    ONEDNN(dnnl_primitive_execute(side->reorder, onednn_stream(), COUNT(arg), arg));
 }
 
 static void convolve(Step *s, const Key *key, const Tensor *picture, const Tensor *w, const Tensor *result) {
@@ -181,13 +165,13 @@ static void convolve(Step *s, const Key *key, const Tensor *picture, const Tenso
                     side_open(s, &t->result, result), step_block(s, t->scratch_bytes)};
     side_move(&t->picture, false);
     side_move(&t->weight, false);
-    CHECK(dnnl_memory_set_data_handle_v2(t->scratch, room[3], stream));
+    ONEDNN(dnnl_memory_set_data_handle_v2(t->scratch, room[3], onednn_stream()));
     bool forward = key->pass == PASS_FORWARD;
     dnnl_exec_arg_t arg[] = {{forward ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, t->picture.best},
                              {DNNL_ARG_WEIGHTS, t->weight.best},
                              {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, t->result.best},
                              {DNNL_ARG_SCRATCHPAD, t->scratch}};
-    CHECK(dnnl_primitive_execute(t->convolve, stream, COUNT(arg), arg));
+    ONEDNN(dnnl_primitive_execute(t->convolve, onednn_stream(), COUNT(arg), arg));
     side_move(&t->result, true);
     for (int i = COUNT(room) - 1; i >= 0; i--)
         if (room[i]) step_block_free(s, room[i]);
@@ -196,10 +180,6 @@ static void convolve(Step *s, const Key *key, const Tensor *picture, const Tenso
 /* Without bf16 in the processor oneDNN refuses it even as storage: the detour over f32 is ours. */
 static void run(Step *s, Pass pass, DType compute, const Conv *v, const Tensor *picture, const Tensor *w,
                 const Tensor *result) {
-    if (!engine) {
-        CHECK(dnnl_engine_create(&engine, dnnl_cpu, 0));
-        CHECK(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
-    }
     if (tensor_count(result) == 0) return;
     Scope scope = scope_open(s);
     const Tensor *given = picture, *wanted = result;

@@ -3,8 +3,8 @@
 #ifndef LETHE_DOUBLE
 
 #include "core/clock.h"
+#include "core/onednn.h"
 
-#include <dnnl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,22 +25,9 @@ typedef struct Entry {
     int64_t calls; /* since gemm_count_reset */
 } Entry;
 
-/* The device handle: one engine, one stream, the primitives made so far. */
+/* The primitives made so far. */
 enum { BUCKETS = 256 };
-static dnnl_engine_t engine;
-static dnnl_stream_t stream;
 static Entry *table[BUCKETS];
-
-static void check(dnnl_status_t status, const char *what) {
-    if (status != dnnl_success) die("oneDNN: %s: status %d", what, (int)status);
-}
-#define CHECK(call) check(call, #call)
-
-static void engine_open(void) {
-    if (engine) return;
-    CHECK(dnnl_engine_create(&engine, dnnl_cpu, 0));
-    CHECK(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
-}
 
 bool gemm_bf16_native(void) {
     return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
@@ -49,14 +36,8 @@ bool gemm_bf16_native(void) {
 static dnnl_memory_desc_t plain(int64_t rows, int64_t cols, int64_t row, int64_t col, DType dtype) {
     dnnl_memory_desc_t d;
     dnnl_dims_t dim = {rows, cols}, stride = {row, col};
-    CHECK(dnnl_memory_desc_init_by_strides(&d, 2, dim, dtype == DT_BF16 ? dnnl_bf16 : dnnl_f32, stride));
+    ONEDNN(dnnl_memory_desc_init_by_strides(&d, 2, dim, onednn_type(dtype), stride));
     return d;
-}
-
-static dnnl_memory_t memory(const dnnl_memory_desc_t *d) {
-    dnnl_memory_t m;
-    CHECK(dnnl_memory_create(&m, d, engine, DNNL_MEMORY_NONE));
-    return m;
 }
 
 static Entry *entry_create(const Key *key) {
@@ -68,37 +49,38 @@ static Entry *entry_create(const Key *key) {
     dnnl_memory_desc_t c = plain(key->m, key->n, key->n, 1, key->c_dtype);
     dnnl_memory_desc_t bias = plain(1, key->n, key->n, 1, DT_F32), any;
     dnnl_dims_t dim = {key->k, key->n};
-    CHECK(dnnl_memory_desc_init_by_tag(&any, 2, dim, dnnl_bf16, dnnl_format_tag_any));
+    ONEDNN(dnnl_memory_desc_init_by_tag(&any, 2, dim, dnnl_bf16, dnnl_format_tag_any));
     dnnl_matmul_desc_t desc;
-    CHECK(dnnl_matmul_desc_init(&desc, &a, key->pack ? &any : &b, key->bias ? &bias : NULL, &c));
+    ONEDNN(dnnl_matmul_desc_init(&desc, &a, key->pack ? &any : &b, key->bias ? &bias : NULL, &c));
     dnnl_primitive_attr_t attr;
-    CHECK(dnnl_primitive_attr_create(&attr));
-    CHECK(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    ONEDNN(dnnl_primitive_attr_create(&attr));
+    ONEDNN(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
     if (key->accumulate) {
         dnnl_post_ops_t post;
-        CHECK(dnnl_post_ops_create(&post));
-        CHECK(dnnl_post_ops_append_sum(post, 1.0f));
-        CHECK(dnnl_primitive_attr_set_post_ops(attr, post));
+        ONEDNN(dnnl_post_ops_create(&post));
+        ONEDNN(dnnl_post_ops_append_sum(post, 1.0f));
+        ONEDNN(dnnl_primitive_attr_set_post_ops(attr, post));
         dnnl_post_ops_destroy(post);
     }
     dnnl_primitive_desc_t pd;
-    CHECK(dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL));
-    CHECK(dnnl_primitive_create(&t->multiply, pd));
+    ONEDNN(dnnl_primitive_desc_create(&pd, &desc, attr, onednn_engine(), NULL));
+    ONEDNN(dnnl_primitive_create(&t->multiply, pd));
     const dnnl_memory_desc_t *b_best = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    t->a = memory(&a);
-    t->b = memory(b_best);
-    t->c = memory(&c);
-    t->bias = key->bias ? memory(&bias) : NULL;
-    t->scratch = memory(scratch);
+    t->a = onednn_memory(&a);
+    t->b = onednn_memory(b_best);
+    t->c = onednn_memory(&c);
+    t->bias = key->bias ? onednn_memory(&bias) : NULL;
+    t->scratch = onednn_memory(scratch);
     t->scratch_bytes = dnnl_memory_desc_get_size(scratch);
     t->b_bytes = dnnl_memory_desc_get_size(b_best);
     if (key->pack) {
         dnnl_memory_desc_t from = plain(key->k, key->n, key->b_row, key->b_col, DT_F32);
         dnnl_primitive_desc_t rd;
-        CHECK(dnnl_reorder_primitive_desc_create(&rd, &from, engine, b_best, engine, NULL));
-        CHECK(dnnl_primitive_create(&t->reorder, rd));
-        t->b_plain = memory(&from);
+        ONEDNN(
+            dnnl_reorder_primitive_desc_create(&rd, &from, onednn_engine(), b_best, onednn_engine(), NULL));
+        ONEDNN(dnnl_primitive_create(&t->reorder, rd));
+        t->b_plain = onednn_memory(&from);
         dnnl_primitive_desc_destroy(rd);
     }
     dnnl_primitive_desc_destroy(pd);
@@ -161,24 +143,24 @@ static void multiply(Step *s, DType compute, Mat a, Mat b, Mat c, const float *b
     Entry *t = entry_find(&key);
     if (pack) {
         b.data = step_block(s, t->b_bytes);
-        CHECK(dnnl_memory_set_data_handle_v2(t->b_plain, b_given.data, stream));
-        CHECK(dnnl_memory_set_data_handle_v2(t->b, b.data, stream));
+        ONEDNN(dnnl_memory_set_data_handle_v2(t->b_plain, b_given.data, onednn_stream()));
+        ONEDNN(dnnl_memory_set_data_handle_v2(t->b, b.data, onednn_stream()));
         dnnl_exec_arg_t move[] = {{DNNL_ARG_FROM, t->b_plain}, {DNNL_ARG_TO, t->b}};
-        CHECK(dnnl_primitive_execute(t->reorder, stream, COUNT(move), move));
+        ONEDNN(dnnl_primitive_execute(t->reorder, onednn_stream(), COUNT(move), move));
     } else {
-        CHECK(dnnl_memory_set_data_handle_v2(t->b, b.data, stream));
+        ONEDNN(dnnl_memory_set_data_handle_v2(t->b, b.data, onednn_stream()));
     }
     void *scratch = step_block(s, t->scratch_bytes);
-    CHECK(dnnl_memory_set_data_handle_v2(t->a, a.data, stream));
-    CHECK(dnnl_memory_set_data_handle_v2(t->c, c.data, stream));
-    CHECK(dnnl_memory_set_data_handle_v2(t->scratch, scratch, stream));
-    if (bias) CHECK(dnnl_memory_set_data_handle_v2(t->bias, (void *)bias, stream));
+    ONEDNN(dnnl_memory_set_data_handle_v2(t->a, a.data, onednn_stream()));
+    ONEDNN(dnnl_memory_set_data_handle_v2(t->c, c.data, onednn_stream()));
+    ONEDNN(dnnl_memory_set_data_handle_v2(t->scratch, scratch, onednn_stream()));
+    if (bias) ONEDNN(dnnl_memory_set_data_handle_v2(t->bias, (void *)bias, onednn_stream()));
     dnnl_exec_arg_t arg[] = {{DNNL_ARG_SRC, t->a},
                              {DNNL_ARG_WEIGHTS, t->b},
                              {DNNL_ARG_DST, t->c},
                              {DNNL_ARG_SCRATCHPAD, t->scratch},
                              {DNNL_ARG_BIAS, t->bias}};
-    CHECK(dnnl_primitive_execute(t->multiply, stream, bias ? 5 : 4, arg));
+    ONEDNN(dnnl_primitive_execute(t->multiply, onednn_stream(), bias ? 5 : 4, arg));
     t->calls++;
     step_block_free(s, scratch);
     if (pack) step_block_free(s, b.data);
@@ -222,7 +204,6 @@ void gemm(Step *s, DType compute, Mat a, Mat b, Mat c, const float *bias, bool a
     if (a.cols != b.rows || a.rows != c.rows || b.cols != c.cols || c.col != 1 || c.row != c.cols)
         die("gemm: shapes");
     if (compute == DT_F32 && (a.dtype != DT_F32 || b.dtype != DT_F32)) die("gemm: bf16 operands in f32");
-    engine_open();
     if (a.rows == 0 || b.cols == 0) return;
     if (compute == DT_BF16 && !avx512()) {
         multiply_wide(s, a, b, c, bias, accumulate);
@@ -267,7 +248,7 @@ static double entry_seconds(Step *s, Entry *t, int times) {
     for (int i = 0; i < COUNT(bytes); i++) {
         room[i] = step_block(s, bytes[i]);
         memset(room[i], 0, bytes[i]);
-        if (part[i]) CHECK(dnnl_memory_set_data_handle_v2(part[i], room[i], stream));
+        if (part[i]) ONEDNN(dnnl_memory_set_data_handle_v2(part[i], room[i], onednn_stream()));
     }
     dnnl_exec_arg_t arg[] = {{DNNL_ARG_SRC, t->a},
                              {DNNL_ARG_WEIGHTS, t->b},
@@ -276,7 +257,7 @@ static double entry_seconds(Step *s, Entry *t, int times) {
                              {DNNL_ARG_BIAS, t->bias}};
     for (int i = 0; i < times; i++) {
         double from = clock_seconds();
-        CHECK(dnnl_primitive_execute(t->multiply, stream, t->bias ? 5 : 4, arg));
+        ONEDNN(dnnl_primitive_execute(t->multiply, onednn_stream(), t->bias ? 5 : 4, arg));
         took[i] = clock_seconds() - from;
     }
     for (int i = COUNT(bytes) - 1; i >= 0; i--) step_block_free(s, room[i]);
