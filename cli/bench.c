@@ -147,7 +147,8 @@ static void tell(const Figures *f) {
     printf("  fraction             %10.1f %%\n", 100 * reached / f->rate);
     printf("  parameters           %10.1f M\n", (double)f->parameters / 1e6);
     printf("  kept for backward    %10.1f MiB\n", (double)f->kept / 0x1p20);
-    printf("  peak memory          %10.1f MiB of %.1f MiB (16 bytes a parameter + 110 %% of what is kept)\n",
+    printf("  peak memory          %10.1f MiB, allowed %.1f MiB (16 bytes a parameter + 110 %% of what is "
+           "kept)\n",
            (double)f->peak / 0x1p20, (double)f->allowed / 0x1p20);
     double all = 0;
     for (int r = 0; op_rows[r]; r++) all += f->clock[r].forward + f->clock[r].backward;
@@ -207,7 +208,11 @@ static bool bench(Figures *f, char *const *set, int sets, int64_t batch, int64_t
                         .optim = &optim,
                         .schedule = &schedule};
         f->batch = train.batch;
-        fine = measure(f, &job, steps, e);
+        f->dtype = run.dtype == 1 ? "bf16" : "f32";
+        fine = train.accumulate == 1
+                   ? true
+                   : error_set(e, ERROR_VALUE, "train.accumulate: a benchmark's update is one forward pass");
+        fine = fine && measure(f, &job, steps, e);
     }
     noise_close(&noise);
     task_close(&task);

@@ -16,13 +16,14 @@ static const char usage[] =
     "RECIPE may be a run's folder. --checkpoint takes a run, a checkpoint or a .safetensors file.\n";
 
 static bool write_json(const char *path, const Setup *u, const char *checkpoint, int64_t samples,
-                       const Metric *metric, int count, Error *e) {
+                       int64_t skipped, const Metric *metric, int count, Error *e) {
     char text[8192];
     JsonWriter w = json_writer(text, sizeof text, 2);
     json_put_open(&w, NULL, '{');
     json_put_text(&w, "task", u->task.class->name);
     json_put_text(&w, "checkpoint", checkpoint);
     json_put_int(&w, "samples", samples);
+    json_put_int(&w, "skipped", skipped);
     for (int i = 0; i < count; i++) json_put_real(&w, metric[i].name, metric[i].value);
     json_put_close(&w, '}');
     size_t n = strlen(text);
@@ -41,6 +42,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
     char note[CHECKPOINT_NOTE];
     Metric metric[TASK_METRICS];
     int count = 0;
+    int64_t skipped = 0;
     const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
     bool fine = checkpoint_open(&c, checkpoint, note, e);
     if (fine && note[0]) fprintf(stderr, "lethe: warning: %s\n", note);
@@ -57,7 +59,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
                                        .seed = (uint64_t)u.run.seed,
                                        .classes = u.task.classes,
                                        .log = warn};
-        fine = loader_open(&test, u.test_set, &options, e);
+        fine = setup_load(&test, recipe, u.test_set, &options, e);
     }
     fine = fine && (step = step_create(u.run.dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e)) != NULL;
     if (fine) {
@@ -65,10 +67,13 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
         fine = u.task.class->evaluate(&u.task, step, &test, metric, &count, e);
     }
     if (fine) {
-        printf("%s on %" PRId64 " samples:", checkpoint_path(c), test.samples);
+        skipped = setup_tell_skipped(u.test_set, &test);
+        printf("%s on %" PRId64 " samples:", checkpoint_path(c), test.samples - skipped);
         for (int i = 0; i < count; i++) printf(" %s %.6g", metric[i].name, metric[i].value);
         putchar('\n');
-        if (json) fine = write_json(json, &u, checkpoint_path(c), test.samples, metric, count, e);
+        if (json)
+            fine =
+                write_json(json, &u, checkpoint_path(c), test.samples - skipped, skipped, metric, count, e);
     }
     step_free(step);
     if (test.close) test.close(test.self);

@@ -2,6 +2,7 @@
 #include "core/device.h"
 #include "core/nearest.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,8 +34,28 @@ static void usage(FILE *out) {
     for (int i = 0; i < COUNT(verbs); i++) fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].about);
 }
 
+/* The verb argv[0], with its arguments. */
+static int verb_run(int argc, char **argv) {
+    const Verb *near = NULL;
+    int distance = nearest_limit(argv[0]) + 1;
+    for (int i = 0; i < COUNT(verbs); i++) {
+        if (!strcmp(argv[0], verbs[i].name)) return verbs[i].run(argc, argv);
+        int d = nearest_distance(argv[0], verbs[i].name);
+        if (d < distance) near = &verbs[i], distance = d;
+    }
+    Error e;
+    if (near)
+        error_set(&e, ERROR_VALUE, "unknown verb \"%s\"; did you mean \"%s\"?", argv[0], near->name);
+    else
+        error_set(&e, ERROR_VALUE, "unknown verb \"%s\"; lethe help lists them", argv[0]);
+    return cli_fail(&e);
+}
+
 int cli_help(int argc, char **argv) {
+    static char help[] = "--help";
     if (argc > 1 && !strcmp(argv[1], "recipe")) return cli_help_recipe(argc - 1, argv + 1);
+    if (argc > 1 && argv[1][0] != '-' && strcmp(argv[1], "help") != 0)
+        return verb_run(2, (char *[]){argv[1], help, NULL});
     usage(stdout);
     return 0;
 }
@@ -46,23 +67,16 @@ int main(int argc, char **argv) {
         usage(stderr);
         return 1;
     }
+    int status = 0;
     if (!strcmp(argv[1], "--version")) {
         printf("lethe %s\n", LETHE_VERSION);
         device_report(stdout);
-        return 0;
+    } else if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        usage(stdout);
+    } else {
+        status = verb_run(argc - 1, argv + 1);
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) return cli_help(1, argv);
-    const Verb *near = NULL;
-    int distance = nearest_limit(argv[1]) + 1;
-    for (int i = 0; i < COUNT(verbs); i++) {
-        if (!strcmp(argv[1], verbs[i].name)) return verbs[i].run(argc - 1, argv + 1);
-        int d = nearest_distance(argv[1], verbs[i].name);
-        if (d < distance) near = &verbs[i], distance = d;
-    }
-    Error e;
-    if (near)
-        error_set(&e, ERROR_VALUE, "unknown verb \"%s\"; did you mean \"%s\"?", argv[1], near->name);
-    else
-        error_set(&e, ERROR_VALUE, "unknown verb \"%s\"; lethe help lists them", argv[1]);
-    return cli_fail(&e);
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE) return status; /* `| head` is no error */
+    fputs("lethe: standard output cannot be written\n", stderr);
+    return 1;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool list_put(OptionList *list, char *item, Error *e) {
+bool options_put(OptionList *list, char *item, Error *e) {
     if (list->count == OPTION_MOST) return error_set(e, ERROR_LIMIT, "more than %d arguments", OPTION_MOST);
     list->item[list->count++] = item;
     return true;
@@ -21,7 +21,7 @@ static bool value_put(const Option *o, char *value, Error *e) {
         *(const char **)o->to = value;
         return true;
     case OPTION_LIST:
-        return list_put(o->to, value, e);
+        return options_put(o->to, value, e);
     case OPTION_INT:
         errno = 0;
         *(int64_t *)o->to = strtoll(value, &end, 10);
@@ -41,11 +41,16 @@ int options_read(int argc, char **argv, const char *usage, const Option *list, O
         }
         if (!strcmp(word, "--")) {
             while (++i < argc)
-                if (!list_put(rest, argv[i], e)) return 1;
+                if (!options_put(rest, argv[i], e)) return 1;
             break;
         }
+        if (word[0] == '-' && word[1] && word[1] != '-') {
+            error_set(e, ERROR_VALUE, "unknown option \"%s\"; options have two dashes: see lethe %s --help",
+                      word, argv[0]);
+            return 1;
+        }
         if (strncmp(word, "--", 2)) {
-            if (!list_put(rest, word, e)) return 1;
+            if (!options_put(rest, word, e)) return 1;
             continue;
         }
         const char *name = word + 2;

@@ -24,6 +24,9 @@ typedef struct Option {
     void *to;
 } Option;
 
+/* Adds a word, which is borrowed. */
+bool options_put(OptionList *list, char *word, Error *e);
+
 /* Reads argv[1..]; what is no option goes to `rest`. Prints `usage` on --help. Returns 0 after help, 1 on an
  * error (in *e), -1 to go on. */
 int options_read(int argc, char **argv, const char *usage, const Option *list, OptionList *rest, Error *e);

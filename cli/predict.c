@@ -4,6 +4,7 @@
 
 #include "core/json.h"
 #include "data/augment.h"
+#include "data/bytes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,30 +19,32 @@ static const char usage[] =
     "green\n"
     "            (right), red (wrong) or grey (the class is not known)\n"
     "  predictions.jsonl  a line an image: path and what was found\n"
+    "An image that cannot be read is warned of and skipped.\n"
     "The true class of an image is the name of its folder, if that is a class.\n";
 
-enum { GROUP = 64 }; /* images a forward pass, and a picture of a classifier */
+enum { GROUP = 64, NAME = 300 }; /* GROUP: images a forward pass, and a picture of a classifier */
 
 typedef struct Predict {
     Setup u;
     Step *step;
     Augment augment;
     AugmentScratch scratch;
-    FILE *lines;
-    char lines_path[FILE_PATH];
+    Bytes lines;        /* of predictions.jsonl, written when all is done */
+    char (*name)[NAME]; /* of the picture of each image, made before anything is written */
     char (*note)[TASK_NOTE];
     float *pixel;
+    int index[GROUP]; /* which image each of the group is */
     int64_t id[GROUP];
     int32_t label[GROUP], size[GROUP][2];
+    int images, drawn, skipped;
     const char *out;
 } Predict;
 
 /* The class whose name is that of the folder the image lies in; -1: none. */
 static int32_t label_of(const Setup *u, const char *path) {
     const char *end = strrchr(path, '/'), *start = end;
-    int count = u->train_set ? u->train_set->classes : u->names;
     while (start && start > path && start[-1] != '/') start--;
-    for (int i = 0; end && i < count; i++)
+    for (int i = 0; end && i < u->task.names; i++)
         if (strlen(u->task.class_name[i]) == (size_t)(end - start) &&
             !strncmp(u->task.class_name[i], start, (size_t)(end - start)))
             return i;
@@ -66,30 +69,75 @@ static bool picture_write(Predict *p, const Picture *picture, const char *name, 
     return file_join(path, sizeof path, p->out, name, e) && image_write_png(&image, path, e);
 }
 
-/* Name of the picture of one image: its own without the ending; of several with one name the later are
- * numbered. */
-static void picture_name(char *out, size_t size, char *const *path, int i) {
-    const char *base = file_base(path[i]), *dot = strrchr(base, '.');
-    int n = dot && dot > base ? (int)(dot - base) : (int)strlen(base), before = 0;
-    for (int j = 0; j < i; j++) {
-        const char *other = file_base(path[j]);
-        before += !strncmp(other, base, (size_t)n) && (other[n] == '.' || other[n] == 0);
+/* Names of the pictures: that of the image without its ending; of several with one name the later are
+ * numbered. A picture that would take the place of one of the images is refused. */
+static bool names_make(Predict *p, const OptionList *images, Error *e) {
+    p->name = mem_zero((size_t)images->count, sizeof *p->name);
+    if (!p->name) return error_memory(e, (size_t)images->count * sizeof *p->name);
+    for (int i = 0; i < images->count; i++) {
+        const char *base = file_base(images->item[i]), *dot = strrchr(base, '.');
+        int n = dot && dot > base ? (int)(dot - base) : (int)strlen(base), number = 1, taken;
+        do {
+            if (number == 1)
+                snprintf(p->name[i], NAME, "%.*s.png", n, base);
+            else
+                snprintf(p->name[i], NAME, "%.*s-%d.png", n, base, number);
+            taken = 0;
+            for (int j = 0; j < i && !taken; j++) taken = !strcmp(p->name[i], p->name[j]);
+            number++;
+        } while (taken);
     }
-    if (before)
-        snprintf(out, size, "%.*s-%d.png", n, base, before + 1);
-    else
-        snprintf(out, size, "%.*s.png", n, base);
+    return true;
+}
+
+static bool names_check(const Predict *p, const OptionList *images, Error *e) {
+    char path[FILE_PATH];
+    for (int i = 0; i < images->count; i++) {
+        if (!file_join(path, sizeof path, p->out, p->name[i], e)) return false;
+        if (file_kind(path) == FILE_NONE) continue;
+        for (int j = 0; j < images->count; j++)
+            if (file_same(path, images->item[j]))
+                return error_set(e, ERROR_VALUE, "%s: is one of the images; give another --out", path);
+    }
+    return true;
+}
+
+/* Loads what can be read of images first .. first + count; the others are warned of, and *e is the last
+ * reason. Returns how many. */
+static int group_load(Predict *p, char *const *path, int first, int count, Error *e) {
+    int n = 0;
+    for (int i = first; i < first + count; i++) {
+        if (!image_load(p, path[i], n, e)) {
+            if (p->images > 1) fprintf(stderr, "warning: %s; skipped\n", e->text);
+            p->skipped++;
+            continue;
+        }
+        p->index[n] = i;
+        p->id[n] = i;
+        p->label[n] = label_of(&p->u, path[i]);
+        n++;
+    }
+    return n;
+}
+
+static bool line_put(Predict *p, const char *path, const char *note, Error *e) {
+    char line[FILE_PATH * 2 + TASK_NOTE];
+    JsonWriter w = json_writer(line, sizeof line, 0);
+    json_put_open(&w, NULL, '{');
+    json_put_text(&w, "path", path);
+    json_put_close(&w, '}');
+    size_t n = strlen(line) - 1; /* without the brace */
+    n += (size_t)snprintf(line + n, sizeof line - n, ", %s}\n", note);
+    if (w.full || n >= sizeof line) return error_set(e, ERROR_LIMIT, "%s: the path is too long", path);
+    return bytes_append(&p->lines, line, n, e);
 }
 
 static bool group_draw(Predict *p, char *const *path, int first, int count, Error *e) {
     int64_t side = p->u.task.image_size;
     bool each = p->u.task.class->draws_each;
-    char name[FILE_PATH];
-    for (int i = 0; i < count; i++) {
-        if (!image_load(p, path[first + i], i, e)) return false;
-        p->id[i] = first + i;
-        p->label[i] = label_of(&p->u, path[first + i]);
-    }
+    char sheet[NAME] = "predict.png";
+    if (first) snprintf(sheet, sizeof sheet, "predict-%d.png", first / GROUP + 1);
+    count = group_load(p, path, first, count, e);
     for (int i = 0; i < count; i += each ? 1 : count) {
         int n = each ? 1 : count;
         Picture picture;
@@ -102,40 +150,41 @@ static bool group_draw(Predict *p, char *const *path, int first, int count, Erro
             .image = {.data = p->pixel + i * 3 * side * side, .ndim = 4, .dim = {n, 3, side, side}}};
         step_begin(p->step);
         if (!p->u.task.class->draw(&p->u.task, p->step, &batch, &picture, p->note + i, e)) return false;
-        if (each)
-            picture_name(name, sizeof name, path, first + i);
-        else if (first)
-            snprintf(name, sizeof name, "predict-%d.png", first / GROUP + 1);
-        else
-            snprintf(name, sizeof name, "predict.png");
-        bool fine = picture_write(p, &picture, name, e);
+        bool fine = picture_write(p, &picture, each ? p->name[p->index[i]] : sheet, e);
         mem_free(picture.pixel);
         if (!fine) return false;
     }
-    for (int i = 0; i < count; i++) {
-        char line[FILE_PATH * 2 + TASK_NOTE];
-        JsonWriter w = json_writer(line, sizeof line, 0);
-        json_put_open(&w, NULL, '{');
-        json_put_text(&w, "path", path[first + i]);
-        json_put_close(&w, '}');
-        line[strlen(line) - 1] = 0;
-        if (fprintf(p->lines, "%s, %s}\n", line, p->note[i]) < 0)
-            return error_set(e, ERROR_IO, "%s: cannot be written", p->lines_path);
-    }
+    for (int i = 0; i < count; i++)
+        if (!line_put(p, path[p->index[i]], p->note[i], e)) return false;
+    p->drawn += count;
     return true;
+}
+
+/* All images, then predictions.jsonl. */
+static bool images_draw(Predict *p, const OptionList *images, Error *e) {
+    char path[FILE_PATH];
+    if (!names_make(p, images, e) || !file_make_folder(p->out, e) ||
+        !file_join(path, sizeof path, p->out, "predictions.jsonl", e))
+        return false;
+    if (p->u.task.class->draws_each && !names_check(p, images, e)) return false;
+    for (int i = 0; i < images->count; i += GROUP)
+        if (!group_draw(p, images->item, i, images->count - i < GROUP ? images->count - i : GROUP, e))
+            return false;
+    if (!p->drawn && p->images > 1)
+        error_prefix(e, "none of the %d images could be read; the last", p->images);
+    if (!p->drawn) return false; /* *e says why */
+    return file_write(path, p->lines.data, p->lines.size, e);
 }
 
 static bool predict(const char *recipe, const char *checkpoint, const char *out, const OptionList *set,
                     const OptionList *images, Error *e) {
-    Predict p = {.out = out};
+    Predict p = {.out = out, .images = images->count};
     Checkpoint *c = NULL;
     char note[CHECKPOINT_NOTE];
     bool fine = checkpoint_open(&c, checkpoint, note, e);
     if (fine && note[0]) fprintf(stderr, "lethe: warning: %s\n", note);
     fine = fine && setup_open(&p.u, recipe, set->item, set->count, 0, c, e) && task_load(&p.u.task, c, e);
     fine = fine && (p.step = step_create(p.u.run.dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e)) != NULL;
-    fine = fine && file_make_folder(out, e) &&
-           file_join(p.lines_path, sizeof p.lines_path, out, "predictions.jsonl", e);
     if (fine) {
         size_t bytes =
             (size_t)GROUP * 3 * (size_t)p.u.task.image_size * (size_t)p.u.task.image_size * sizeof *p.pixel;
@@ -145,13 +194,12 @@ static bool predict(const char *recipe, const char *checkpoint, const char *out,
         p.note = mem_zero(GROUP, TASK_NOTE);
         fine = p.pixel && p.note ? true : error_memory(e, bytes);
     }
-    if (fine && !(p.lines = fopen(p.lines_path, "w")))
-        fine = error_set(e, ERROR_IO, "%s: cannot be written", p.lines_path);
-    for (int i = 0; i < images->count && fine; i += GROUP)
-        fine = group_draw(&p, images->item, i, images->count - i < GROUP ? images->count - i : GROUP, e);
-    if (p.lines && fclose(p.lines) && fine)
-        fine = error_set(e, ERROR_IO, "%s: cannot be written", p.lines_path);
-    if (fine) printf("%d images, see %s\n", images->count, out);
+    fine = fine && images_draw(&p, images, e);
+    if (fine) printf("%d images, see %s\n", p.drawn, out);
+    if (fine && p.skipped)
+        fprintf(stderr, "warning: %d of %d images were skipped\n", p.skipped, images->count);
+    bytes_free(&p.lines);
+    mem_free(p.name);
     augment_scratch_free(&p.scratch);
     mem_free(p.pixel);
     mem_free(p.note);

@@ -1,12 +1,11 @@
 #include "cli/setup.h"
 
-#include "core/json.h"
 #include "mim/classify.h"
 #include "mim/mae.h"
 
+#include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const TaskClass *const classes[] = {&mae_class,
@@ -35,53 +34,16 @@ static bool recipe_of(Recipe **out, const char *path, char *const *set, int sets
     return file_join(inside, sizeof inside, path, "recipe.json", e) && recipe_open(out, inside, set, sets, e);
 }
 
+/* The labels of what is evaluated are the model's classes, if the checkpoint names them: neither the order of
+ * the folders nor data.train then matters. */
 static bool data_open(Setup *u, unsigned parts, Error *e) {
     if (parts & SETUP_TRAIN && !dataset_open(&u->train_set, &u->data, true, e)) return false;
-    bool has_test = u->data.test[0] || u->data.per_class_train > 0;
-    return !(parts & SETUP_TEST && has_test) || dataset_open(&u->test_set, &u->data, false, e);
-}
-
-/* ---- the classes a checkpoint knows: the identities of its manifest, sorted ---- */
-
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool name_add(Setup *u, const char *name, Error *e) {
-    for (int i = u->names - 1; i >= 0; i--)
-        if (!strcmp(u->name[i], name)) return true;
-    char **more = mem_resize(u->name, (size_t)(u->names + 1) * sizeof *more);
-    if (!more) return error_memory(e, (size_t)u->names * sizeof *more);
-    u->name = more;
-    if (!(u->name[u->names] = mem_string(name))) return error_memory(e, strlen(name));
-    u->names++;
-    return true;
-}
-
-static bool names_of_manifest(Setup *u, const Checkpoint *c, Error *e) {
-    char path[FILE_PATH], *text = NULL;
-    size_t size = 0;
-    if (!checkpoint_recipe(c)) return true; /* a bare file has no manifest: model.classes must say */
-    if (!checkpoint_manifest(c, path, e) || !file_read(path, (size_t)1 << 32, &text, &size, e)) return false;
-    bool fine = true;
-    int64_t line = 1;
-    for (char *at = text; fine && at < text + size; line++) {
-        char *end = memchr(at, '\n', (size_t)(text + size - at));
-        size_t n = end ? (size_t)(end - at) : (size_t)(text + size - at);
-        JsonFile *doc = NULL;
-        fine = json_open(&doc, path, at, n, e);
-        if (fine) {
-            const char *identity;
-            Error none;
-            if (json_text(json_get(json_root(doc), "identity"), &identity, &none))
-                fine = name_add(u, identity, e);
-        }
-        json_close(doc);
-        at += n + 1;
-    }
-    mem_free(text);
-    if (u->names) qsort(u->name, (size_t)u->names, sizeof *u->name, by_text);
-    return fine;
+    DataSettings set = u->data;
+    if (!(parts & SETUP_TEST) || !(set.test[0] || set.per_class_train > 0)) return true;
+    if (u->names && set.test[0]) set.train[0] = 0;
+    if (!dataset_open(&u->test_set, &set, false, e)) return false;
+    return !u->names || !u->test_set->classes ||
+           dataset_use_classes(u->test_set, u->name, u->names, "the checkpoint's model", e);
 }
 
 static bool tables_check(Recipe *r, const TaskClass *class, Error *e) {
@@ -113,27 +75,43 @@ bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsign
     if (u->run.threads) omp_set_num_threads((int)u->run.threads);
     /* Bound once before the data is looked at: a misspelt key is told before a missing folder. */
     if (!tables_check(*r, class, e) || !recipe_finish(*r, e)) goto fail;
+    if (checkpoint && !checkpoint_classes(checkpoint, &u->name, &u->names, e)) goto fail;
     if (!data_settings_check(&u->data, e) || !data_open(u, parts, e)) goto fail;
     const Dataset *d = u->train_set ? u->train_set : u->test_set;
-    if (!d && checkpoint && class == &classify_class && !names_of_manifest(u, checkpoint, e)) goto fail;
-    int count = d ? d->classes : u->names;
+    int count = u->names ? u->names : d ? d->classes : 0;
     if (!task_open(&u->task, class, *r, count, (uint64_t)u->run.seed, e)) goto fail;
-    u->task.class_name = d ? d->class_name : u->name;
+    u->task.class_name = u->names ? u->name : d ? d->class_name : NULL;
+    u->task.names = count;
     u->task.mean = u->data.mean;
     u->task.std = u->data.std;
     u->text = recipe_text(*r, e);
     if (u->text) return true;
 fail:
+    if (strncmp(e->text, recipe, strlen(recipe)) != 0 && strncmp(e->text, "--set", 5) != 0)
+        error_prefix(e, "%s", recipe);
     setup_close(u);
     return false;
+}
+
+bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderOptions *options, Error *e) {
+    return loader_open(out, d, options, e) ? true : error_prefix(e, "%s", recipe);
+}
+
+int64_t setup_tell_skipped(const Dataset *d, const Source *source) {
+    LoaderCorrupt c;
+    int64_t n = d && source->self ? loader_corrupt_count(source) : 0;
+    if (n)
+        fprintf(stderr, "%" PRId64 " of %" PRId64 " images of %s could not be read and were skipped:\n", n,
+                d->count, d->key);
+    for (int64_t k = 0; k < n && loader_corrupt_at(source, k, &c); k++) fprintf(stderr, "  %s\n", c.reason);
+    return n;
 }
 
 void setup_close(Setup *u) {
     task_close(&u->task);
     dataset_close(u->train_set);
     dataset_close(u->test_set);
-    for (int i = 0; i < u->names; i++) mem_free(u->name[i]);
-    mem_free(u->name);
+    checkpoint_classes_free(u->name, u->names);
     mem_free(u->text);
     recipe_close(u->recipe);
     *u = (Setup){0};

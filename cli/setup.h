@@ -15,7 +15,7 @@ typedef struct Setup {
     ScheduleSettings schedule;
     DataSettings data;
     Dataset *train_set, *test_set; /* NULL: not asked for, or none given */
-    char **name;                   /* of the classes, where they come from a checkpoint's manifest */
+    char **name;                   /* of the classes, where they come from a checkpoint */
     int names;
     Task task;
 } Setup;
@@ -27,10 +27,16 @@ typedef enum {
 
 /* Reads the recipe, binds every table, lists the data asked for and makes the model with fresh weights. A
  * recipe path that is a run's folder or a checkpoint takes the recipe.json in it. `checkpoint` (may be NULL):
- * where the number and names of classes come from when data.train is not listed. Threads are set. */
+ * whose classes the labels are. Threads are set. */
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e);
 void setup_close(Setup *u);
+
+/* loader_open, whose errors then name the recipe. */
+bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderOptions *options, Error *e);
+
+/* Tells on stderr which images of a loader could not be read and were skipped, if any. Returns how many. */
+int64_t setup_tell_skipped(const Dataset *d, const Source *source);
 
 /* Every table of every task, for the reference of keys. Returns how many. */
 enum { SETUP_TABLES = 16 };

@@ -2,24 +2,28 @@
 #include "cli/options.h"
 #include "cli/setup.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: lethe train RECIPE [--out DIR] [--set key=value]... [--resume] [--init FILE]\n\n"
+    "usage: lethe train RECIPE [--out DIR] [--set key=value]... [--resume] [--init FILE] [--keep N]\n\n"
     "  RECIPE      a recipe, or a run's folder: the recipe in it\n"
-    "  --out DIR   the run's folder (default: runs/ and the recipe's name)\n"
+    "  --out DIR   the run's folder (default: runs/ and the recipe's name; where RECIPE is a run's folder, "
+    "that)\n"
     "  --set k=v   overrides one key; `lethe help recipe` lists them\n"
     "  --resume    go on from the last whole checkpoint in DIR; begin if there is none\n"
-    "  --init FILE weights to start from: a run, a checkpoint or a .safetensors file\n\n"
+    "  --init FILE weights to start from: a run, a checkpoint or a .safetensors file\n"
+    "  --keep N    newest checkpoints kept beside the best; 0: all (--set train.keep=N)\n\n"
     "DIR holds recipe.json, metrics.jsonl, TensorBoard events, manifest.jsonl and checkpoints/STEP with "
     "links\n"
     "checkpoints/last and checkpoints/best.\n";
 
-/* runs/NAME of recipes/x/NAME.json. */
+/* runs/NAME of recipes/x/NAME.json; a run's folder itself. */
 static bool default_out(char *out, size_t size, const char *recipe, Error *e) {
     const char *base = file_base(recipe);
+    if (file_kind(recipe) == FILE_FOLDER) return file_join(out, size, recipe, "", e);
     size_t n = strlen(base);
     if (n > 5 && !strcmp(base + n - 5, ".json")) n -= 5;
     if ((size_t)snprintf(out, size, "runs/%.*s", (int)n, base) < size) return true;
@@ -44,10 +48,20 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
                              .classes = u.task.classes};
     bool fine = log_open(&warn, NULL, &quiet, 0, e);
     options.log = warn;
-    fine = fine && loader_open(&train, u.train_set, &options, e);
+    fine = fine && setup_load(&train, recipe, u.train_set, &options, e);
     options.train = false;
-    if (fine && u.test_set) fine = loader_open(&test, u.test_set, &options, e);
-    if (fine && init && (fine = task_init_from(&u.task, init, note, sizeof note, e))) printf("%s\n", note);
+    if (fine && u.test_set) fine = setup_load(&test, recipe, u.test_set, &options, e);
+    const char *into = out ? out : folder;
+    if (fine && init && !(resume && checkpoint_any(into))) {
+        fine = task_init_from(&u.task, init, note, sizeof note, e);
+        if (fine) printf("%s\n", note);
+        fflush(stdout);
+    }
+    if (fine && (double)u.train.epochs <= u.schedule.warmup)
+        fprintf(stderr,
+                "warning: schedule.warmup_epochs is %g, and train.epochs %" PRId64
+                ": the learning rate never reaches its peak\n",
+                u.schedule.warmup, u.train.epochs);
     if (fine) {
         const TrainJob job = {.task = &u.task,
                               .train = &train,
@@ -56,11 +70,13 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
                               .train_set = &u.train,
                               .optim = &u.optim,
                               .schedule = &u.schedule,
-                              .out = out ? out : folder,
+                              .out = into,
                               .recipe = u.text,
                               .resume = resume};
         fine = train_run(&job, e);
     }
+    setup_tell_skipped(u.train_set, &train);
+    setup_tell_skipped(u.test_set, &test);
     if (train.close) train.close(train.self);
     if (test.close) test.close(test.self);
     log_close(warn);
@@ -70,21 +86,23 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
 
 int cli_train(int argc, char **argv) {
     Error e = {0};
-    const char *out = NULL, *init = NULL;
+    const char *out = NULL, *init = NULL, *keep = NULL;
+    char setting[64];
     bool resume = false;
     OptionList set = {0}, rest = {0};
     const Option options[] = {
-        {"out", OPTION_TEXT, &out},
-        {"set", OPTION_LIST, &set},
-        {"resume", OPTION_FLAG, &resume},
-        {"init", OPTION_TEXT, &init},
-        {0},
+        {"out", OPTION_TEXT, &out},   {"set", OPTION_LIST, &set},   {"resume", OPTION_FLAG, &resume},
+        {"init", OPTION_TEXT, &init}, {"keep", OPTION_TEXT, &keep}, {0},
     };
     int done = options_read(argc, argv, usage, options, &rest, &e);
     if (done >= 0) return done ? cli_fail(&e) : 0;
     if (rest.count != 1) {
         error_set(&e, ERROR_VALUE, "train takes one recipe; see lethe train --help");
         return cli_fail(&e);
+    }
+    if (keep) {
+        snprintf(setting, sizeof setting, "train.keep=%.40s", keep);
+        if (!options_put(&set, setting, &e)) return cli_fail(&e);
     }
     return train(rest.item[0], out, &set, resume, init, &e) ? 0 : cli_fail(&e);
 }

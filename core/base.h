@@ -44,6 +44,10 @@ bool error_set(Error *e, ErrorCode code, const char *format, ...) PRINTF_LIKE(3,
 /* Puts "prefix: " before the text already in *e; returns false. For callers who know the file's name. */
 bool error_prefix(Error *e, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* What no caller can be told of, though it is no mistake of ours (step memory is out): prints the line to
+ * stderr and ends the program with status 1. Checkpoints are whole or absent all the same. */
+_Noreturn void give_up(const char *format, ...) PRINTF_LIKE(1, 2);
+
 /* A programmer's mistake: prints the line to stderr and aborts. */
 _Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
 

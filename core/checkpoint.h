@@ -2,7 +2,8 @@
  *
  *     RUN/manifest.jsonl               a line a training sample; written once, linked into every checkpoint
  *     RUN/checkpoints/STEP/            one checkpoint: a folder complete in itself
- *         model.safetensors            parameters and buffers, named as in PyTorch's state dict
+ *         model.safetensors            parameters and buffers, named as in PyTorch's state dict; in its
+ *                                      metadata the names of the classes
  *         optimizer.safetensors        "m.NAME", "v.NAME" ...; only if there are any
  *         ema.safetensors              only if there are any
  *         state.json                   CheckpointState
@@ -28,7 +29,8 @@ enum {
     CHECKPOINT_NAME = 64, /* room for names in state.json */
     CHECKPOINT_SCALARS = 64,
     CHECKPOINT_LINE = 1 << 15, /* room for a line of the manifest */
-    CHECKPOINT_NOTE = 1000
+    CHECKPOINT_NOTE = 1000,
+    CHECKPOINT_MOST_CLASSES = 1000000
 };
 
 typedef struct NamedTensor {
@@ -73,6 +75,8 @@ typedef struct CheckpointSettings {
     bool (*describe)(void *self, int64_t i, char *line, size_t size, Error *e);
     void *self;
     int64_t samples;
+    char *const *class_name; /* [names]: of the model's outputs, for model.safetensors */
+    int names;
 } CheckpointSettings;
 
 typedef struct CheckpointStore CheckpointStore;
@@ -114,12 +118,20 @@ typedef struct Checkpoint Checkpoint;
 bool checkpoint_open(Checkpoint **out, const char *path, char note[CHECKPOINT_NOTE], Error *e);
 void checkpoint_close(Checkpoint *c); /* NULL is fine */
 
+/* Does a run's folder hold a checkpoint, whole or not, linked or not? */
+bool checkpoint_any(const char *run);
+
 const char *checkpoint_path(const Checkpoint *c);             /* the folder or file that was taken */
 const CheckpointState *checkpoint_state(const Checkpoint *c); /* NULL: a bare file */
 const char *checkpoint_recipe(const Checkpoint *c);           /* text; NULL: a bare file */
 const SafeFile *checkpoint_file(const Checkpoint *c, CheckpointPart part); /* NULL: has none */
 /* The path of its manifest, if it has one and that is whole. */
 bool checkpoint_manifest(const Checkpoint *c, char path[FILE_PATH], Error *e);
+/* The names of the model's outputs, in order; count 0: the file has none. Give them back with
+ * checkpoint_classes_free. */
+bool checkpoint_classes(const Checkpoint *c, char ***name, int *count, Error *e);
+void checkpoint_classes_free(char **name, int count);
+
 /* A scalar of the state; NULL: not there. */
 const double *checkpoint_scalar(const CheckpointState *s, const char *name);
 

@@ -37,6 +37,10 @@ int64_t checkpoint_link_step(const char *folder, const char *link);
 /* The steps in a checkpoints folder, rising. mem_free(*steps). */
 bool checkpoint_steps(const char *folder, int64_t **steps, int64_t *count, Error *e);
 
+/* The list of names as JSON, NULL for none; mem_free it. It stands in the metadata under this key. */
+#define CHECKPOINT_CLASSES "classes"
+bool checkpoint_classes_text(char **out, char *const *name, int count, Error *e);
+
 /* "1.34 GB"; returns buffer. */
 const char *checkpoint_bytes_text(uint64_t bytes, char buffer[32]);
 

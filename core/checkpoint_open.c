@@ -33,6 +33,12 @@ static bool has_steps(const char *folder) {
     return count > 0;
 }
 
+bool checkpoint_any(const char *run) {
+    char folder[FILE_PATH];
+    Error ignored;
+    return file_join(folder, sizeof folder, run, "checkpoints", &ignored) && has_steps(folder);
+}
+
 bool checkpoint_place(const char *path, CheckpointPlace *place, char folder[FILE_PATH], Error *e) {
     if (!file_join(folder, FILE_PATH, "", path, e)) return false;
     FileKind kind = file_kind(path);

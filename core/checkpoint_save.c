@@ -16,7 +16,7 @@ struct CheckpointStore {
     char run[FILE_PATH], folder[FILE_PATH]; /* folder: RUN/checkpoints */
     int fd;                                 /* of folder: holds the lock, and names are relative to it */
     int keep;
-    char *recipe;
+    char *recipe, *classes; /* classes: a JSON list of names; NULL: has none */
     char recipe_sha256[HASH_TEXT];
     bool has_manifest;
     CheckpointFile manifest;
@@ -105,6 +105,7 @@ bool checkpoint_store_open(CheckpointStore **out, const CheckpointSettings *sett
         goto fail;
     }
     if (!hash_bytes(s->recipe, strlen(s->recipe), s->recipe_sha256, e)) goto fail;
+    if (!checkpoint_classes_text(&s->classes, settings->class_name, settings->names, e)) goto fail;
     s->has_manifest = settings->describe != NULL;
     if (s->has_manifest && !checkpoint_manifest_prepare(settings, &s->manifest, e)) goto fail;
     *out = s;
@@ -118,6 +119,7 @@ void checkpoint_store_close(CheckpointStore *s) {
     if (!s) return;
     if (s->fd >= 0) close(s->fd);
     mem_free(s->recipe);
+    mem_free(s->classes);
     mem_free(s);
 }
 
@@ -158,7 +160,9 @@ static bool put_file(Saving *s, const char *name, const char *text, Error *e) {
 }
 
 static bool put_tensors(Saving *s, CheckpointPart part, Error *e) {
-    static const SafeMeta meta[] = {{"format", "pt"}}; /* transformers asks for it */
+    const SafeMeta meta[] = {{"format", "pt"}, /* transformers asks for it */
+                             {CHECKPOINT_CLASSES, s->store->classes}};
+    int metas = part == CHECKPOINT_OPTIMIZER || !s->store->classes ? 1 : 2;
     const NamedTensors *from = &s->contents->part[part];
     char path[FILE_PATH];
     Sink sink = SINK_NONE;
@@ -167,7 +171,7 @@ static bool put_tensors(Saving *s, CheckpointPart part, Error *e) {
     SafeItem *item = mem_get(bytes);
     if (!item) return error_memory(e, bytes);
     for (int64_t i = 0; i < from->count; i++) item[i] = safe_item(from->list[i].name, from->list[i].tensor);
-    bool ok = sink_open(&sink, path, e) && safe_put(&sink, item, from->count, meta, COUNT(meta), e);
+    bool ok = sink_open(&sink, path, e) && safe_put(&sink, item, from->count, meta, metas, e);
     mem_free(item);
     return end_file(s, &sink, checkpoint_part_file[part], ok, e);
 }
@@ -376,8 +380,9 @@ bool checkpoint_store_save(CheckpointStore *store, const CheckpointContents *con
         file_remove_tree(s.path, &ignored); /* if that fails too, the next start removes it */
         return explain(&s, e, false);
     }
-    if (!sync_folder(&s, store->folder, e) || !move_link(&s, "last", e) ||
-        (contents->best && !move_link(&s, "best", e)) || !sync_folder(&s, store->folder, e))
+    /* best first: a run resumed from `last` must find the best that its state speaks of */
+    if (!sync_folder(&s, store->folder, e) || (contents->best && !move_link(&s, "best", e)) ||
+        !move_link(&s, "last", e) || !sync_folder(&s, store->folder, e))
         return explain(&s, e, true);
     for (int i = 0; i < s.files.count; i++) saved->bytes += s.files.row[i].size;
     if (!file_remove_tree(s.path, e)) note(saved, "the replaced checkpoint was not removed: %s", e->text);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 bool error_set(Error *e, ErrorCode code, const char *format, ...) {
     va_list args;
@@ -28,6 +29,16 @@ bool error_prefix(Error *e, const char *format, ...) {
 
 bool error_memory(Error *e, size_t size) {
     return error_set(e, ERROR_MEMORY, "out of memory: %zu bytes were wanted", size);
+}
+
+void give_up(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("\nlethe: ", stderr); /* perhaps below a progress bar */
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    _exit(1);
 }
 
 void die(const char *format, ...) {

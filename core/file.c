@@ -34,6 +34,11 @@ FileKind file_kind_link(const char *path) {
     return lstat(path, &s) == 0 ? kind_of(&s) : FILE_NONE;
 }
 
+bool file_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* Reads on until the end or `room` bytes; -1 with errno on error. */
 static int64_t read_some(int fd, char *to, size_t room) {
     size_t have = 0;
@@ -155,8 +160,9 @@ bool file_make_folder(const char *path, Error *e) {
         if (part[i] != '/' && part[i] != 0) continue;
         char kept = part[i];
         part[i] = 0;
-        if (mkdir(part, 0777) != 0 && file_kind(part) != FILE_FOLDER)
-            return file_error(e, part, "make", errno == EEXIST ? ENOTDIR : errno);
+        int code = mkdir(part, 0777) == 0 ? 0 : errno;
+        if (code && file_kind(part) != FILE_FOLDER)
+            return file_error(e, part, "make", code == EEXIST ? ENOTDIR : code);
         part[i] = kept;
     }
     return true;

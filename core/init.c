@@ -1,6 +1,8 @@
 #include "core/train.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool take(Task *task, const SafeFile *f, const SafeEntry *x, Param *q, bool *used, Error *e) {
@@ -13,8 +15,9 @@ static bool take(Task *task, const SafeFile *f, const SafeEntry *x, Param *q, bo
     bool fine = safe_read_real(f, x, tensor_real(&from), tensor_count(&from), e);
     if (fine) {
         char a[96], b[96];
-        *used = task->class->adapt(task, q->name, &from, q);
-        if (!*used)
+        Adapt what = task->class->adapt(task, q->name, &from, q);
+        *used = what == ADAPT_TAKEN;
+        if (what == ADAPT_REFUSED)
             fine = error_set(e, ERROR_VALUE, "%s: %s is %s there and %s here", safe_path(f), q->name,
                              tensor_text(&from, a), tensor_text(&q->tensor, b));
     }
@@ -22,23 +25,33 @@ static bool take(Task *task, const SafeFile *f, const SafeEntry *x, Param *q, bo
     return fine;
 }
 
+/* Appends to a note, as far as it has room. */
+PRINTF_LIKE(3, 4) static void note_add(char *note, size_t size, const char *format, ...) {
+    size_t used = strlen(note);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(note + used, size - used, format, args);
+    va_end(args);
+}
+
 bool task_init_from(Task *task, const char *path, char *note, size_t note_size, Error *e) {
+    enum { NAMED = 3 };
     Checkpoint *c = NULL;
-    char warn[CHECKPOINT_NOTE];
+    char warn[CHECKPOINT_NOTE], fresh[400] = "";
     if (!checkpoint_open(&c, path, warn, e)) return false;
-    const SafeFile *f = checkpoint_file(c, CHECKPOINT_MODEL);
+    /* as in task_load: the averages where there are any */
+    const SafeFile *f = checkpoint_file(c, CHECKPOINT_MODEL), *ema = checkpoint_file(c, CHECKPOINT_EMA);
     Params *p = &task->params;
-    int64_t taken = 0, left = 0;
-    char fresh[600] = "";
-    size_t at = 0;
+    int64_t taken = 0, left = 0, fresh_count = 0;
     bool fine = true;
     for (int i = 0; i < p->count && fine; i++) {
-        const SafeEntry *x = safe_find(f, p->list[i]->name);
+        const char *name = p->list[i]->name;
+        const SafeEntry *average = ema ? safe_find(ema, name) : NULL,
+                        *x = average ? average : safe_find(f, name);
         bool used = false;
-        if (x) fine = take(task, f, x, p->list[i], &used, e);
+        if (x) fine = take(task, average ? ema : f, x, p->list[i], &used, e);
         taken += used;
-        if (!x && at < sizeof fresh)
-            at += (size_t)snprintf(fresh + at, sizeof fresh - at, " %s", p->list[i]->name);
+        if (!used && fresh_count++ < NAMED) note_add(fresh, sizeof fresh, " %s", name);
     }
     for (int64_t i = 0; i < safe_count(f); i++) left += !params_find(p, safe_at(f, i)->name);
     if (fine && taken == 0)
@@ -46,9 +59,12 @@ bool task_init_from(Task *task, const char *path, char *note, size_t note_size, 
                          safe_count(f));
     if (fine) {
         task->class->prepare(task, true);
-        snprintf(note, note_size,
-                 "%" PRId64 " of %d parameters from %s; %" PRId64 " of its tensors are not in this model%s%s",
-                 taken, p->count, checkpoint_path(c), left, fresh[0] ? "; fresh:" : "", fresh);
+        note[0] = '\0';
+        if (warn[0]) note_add(note, note_size, "%s; ", warn);
+        note_add(note, note_size, "%" PRId64 " of %d tensors from %s", taken, p->count, checkpoint_path(c));
+        if (left) note_add(note, note_size, "; %" PRId64 " of its tensors are not in this model", left);
+        if (fresh_count) note_add(note, note_size, "; fresh:%s", fresh);
+        if (fresh_count > NAMED) note_add(note, note_size, " and %" PRId64 " more", fresh_count - NAMED);
     }
     checkpoint_close(c);
     return fine;

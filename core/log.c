@@ -27,7 +27,7 @@ static const double rate_weight = 0.02; /* of the newest step: the rate looks ba
 struct Log {
     pthread_mutex_t lock;
     LogTotals totals;
-    bool silent, terminal, bar_drawn;
+    bool silent, terminal;
     int rows;          /* metrics.jsonl; -1: none */
     int64_t rows_size; /* bytes of whole rows */
     char rows_path[FILE_PATH];
@@ -46,31 +46,48 @@ static void say(Log *l, const char *text, size_t n) {
     if (l->totals.console >= 0 && !file_put(l->totals.console, text, n)) l->totals.console = -1;
 }
 
-static void erase_bar(Log *l) {
-    if (l->bar_drawn) say(l, "\r\x1b[K", 4);
-    l->bar_drawn = false;
-}
+/* The one bar of the terminal, as it was drawn last. A line of any log goes above it. */
+static struct {
+    pthread_mutex_t lock;
+    const Log *of; /* NULL: there is none */
+    int fd;
+    char text[LINE];
+} bar = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void draw_bar(Log *l) {
-    char text[LINE] = "\r";
     struct winsize size = {0};
     int width = ioctl(l->totals.console, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-    progress_bar(text + 1, sizeof text - 8, width - 1, &l->progress); /* the last column would wrap */
-    strcat(text, "\x1b[K");
-    say(l, text, strlen(text));
-    l->bar_drawn = true;
+    pthread_mutex_lock(&bar.lock);
+    bar.of = l;
+    bar.fd = l->totals.console;
+    bar.text[0] = '\r';
+    progress_bar(bar.text + 1, sizeof bar.text - 8, width - 1, &l->progress); /* the last column would wrap */
+    strcat(bar.text, "\x1b[K");
+    say(l, bar.text, strlen(bar.text));
+    pthread_mutex_unlock(&bar.lock);
 }
 
-/* A whole line to `fd`, the bar around it taken off and put back. */
+/* Leaves the bar where it stands. */
+static void end_bar(Log *l) {
+    pthread_mutex_lock(&bar.lock);
+    if (bar.of == l) {
+        say(l, "\n", 1);
+        bar.of = NULL;
+    }
+    pthread_mutex_unlock(&bar.lock);
+}
+
+/* A whole line to `fd`, the bar taken off and put back around it. */
 static void say_line(Log *l, int fd, char *text, size_t n) {
-    bool bar = l->bar_drawn;
-    erase_bar(l);
+    pthread_mutex_lock(&bar.lock);
+    if (bar.of) file_put(bar.fd, "\r\x1b[K", 4);
     text[n] = '\n';
     if (fd == l->totals.console)
         say(l, text, n + 1);
     else
         file_put(fd, text, n + 1);
-    if (bar) draw_bar(l);
+    if (bar.of) file_put(bar.fd, bar.text, strlen(bar.text));
+    pthread_mutex_unlock(&bar.lock);
 }
 
 PRINTF_LIKE(3, 0)
@@ -213,7 +230,7 @@ fail:
 
 void log_close(Log *l) {
     if (!l) return;
-    if (l->bar_drawn) say(l, "\n", 1);
+    end_bar(l);
     if (l->rows >= 0) close(l->rows);
     events_close(l->events);
     pthread_mutex_destroy(&l->lock);

@@ -84,6 +84,16 @@ const char *recipe_peek(const Recipe *r, const char *path);
  * parsed and written again it is the same text. mem_free it. NULL on error. */
 char *recipe_text(const Recipe *r, Error *e);
 
+/* A key whose value differs: "train.batch", "8", "4". */
+typedef struct RecipeChange {
+    char path[128], was[600], is[600];
+} RecipeChange;
+
+/* Calls `each` for every key that both texts of recipe_text have and that differs, until one call is false;
+ * that is then returned. */
+bool recipe_changes(const char *was, const char *is,
+                    bool (*each)(void *self, const RecipeChange *change, Error *e), void *self, Error *e);
+
 /* Reference of the fields of some tables: plain columns for a terminal, or Markdown. mem_free it. */
 char *recipe_help(const RecipeTable *const *tables, int n, bool markdown, Error *e);
 

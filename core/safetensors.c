@@ -152,9 +152,9 @@ const SafeEntry *safe_find(const SafeFile *f, const char *name) {
 }
 
 int64_t safe_entry_count(const SafeEntry *x) {
-    int64_t n = 1;
-    for (int i = 0; i < x->ndim; i++) n *= x->dim[i];
-    return n;
+    uint64_t n = 1; /* may wrap on the way to a zero */
+    for (int i = 0; i < x->ndim; i++) n *= (uint64_t)x->dim[i];
+    return (int64_t)n;
 }
 
 int safe_meta_count(const SafeFile *f) {

@@ -125,8 +125,9 @@ size_t step_live(const Step *s) {
 static Block *block_get(Step *s, size_t bytes) {
     Block *b = heap_get(s->inner->heap, bytes);
     if (!b) {
-        die("step memory is out: %zu MiB more were wanted, %zu of %zu MiB are in use; lower train.batch or "
-            "set train.recompute",
+        give_up(
+            "step memory is out: %zu MiB more were wanted, %zu of %zu MiB are in use; lower train.batch or "
+            "set model.recompute",
             bytes >> 20, heap_live(s->inner->heap) >> 20, heap_limit(s->inner->heap) >> 20);
     }
     return b;

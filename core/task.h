@@ -24,6 +24,8 @@ typedef struct Picture {
 
 typedef struct Task Task;
 
+typedef enum { ADAPT_TAKEN, ADAPT_LEFT /* the parameter begins anew */, ADAPT_REFUSED } Adapt;
+
 typedef struct TaskClass {
     const char *name;             /* the recipe's "task" */
     const RecipeTable *tables[4]; /* model.* fields; NULL-terminated */
@@ -33,9 +35,9 @@ typedef struct TaskClass {
     /* After params_build, with the weights of --init in place or not (`initialised`): tables, heads,
      * freezing. */
     void (*prepare)(Task *task, bool initialised);
-    /* --init: can this tensor of a file be used for that parameter, and if so, in what shape? Position tables
-     * are interpolated, heads of other sizes left out. Default (NULL): same name and shape only. */
-    bool (*adapt)(Task *task, const char *name, const Tensor *from, Param *to);
+    /* --init: takes this tensor of a file into that parameter, if it can be used. Position tables are
+     * interpolated, heads of other sizes left as they are. */
+    Adapt (*adapt)(Task *task, const char *name, const Tensor *from, Param *to);
     /* Mean loss over the batch, on the tape; `each` (may be NULL) receives f32 [B], the samples' own. */
     Tensor *(*loss)(Task *task, Step *s, const Batch *batch, Tensor **each);
     /* What the model says: [B, K] f32 or bf16 (logits; reconstructed patches in order). */
@@ -54,10 +56,12 @@ struct Task {
     const TaskClass *class;
     void *self;
     Params params;
-    int layers;               /* the last layer's number, for layer-wise decay; 0: has none */
-    int image_size;           /* side of the square the batches must have */
-    int classes;              /* of the model's outputs; 0: has none */
-    char *const *class_name;  /* borrowed; NULL where the data has no classes */
+    int layers;              /* the last layer's number, for layer-wise decay; 0: has none */
+    int least_batch;         /* samples that a training step must have at least (batch norm: 2) */
+    int image_size;          /* side of the square the batches must have */
+    int classes;             /* of the model's outputs; 0: has none */
+    char *const *class_name; /* [names]; borrowed */
+    int names; /* of classes; 0: the data has none. The model may have more classes than names */
     const double *mean, *std; /* of the normalisation, per channel: to draw and to undo it */
 };
 

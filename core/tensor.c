@@ -46,8 +46,8 @@ const char *tensor_text(const Tensor *t, char buffer[96]) {
         return buffer;
     }
     int n = snprintf(buffer, 96, "%s[", dtype_name(t->dtype));
-    for (int i = 0; i < t->ndim; i++)
+    for (int i = 0; i < t->ndim && n < 96; i++)
         n += snprintf(buffer + n, 96 - (size_t)n, "%s%" PRId64, i ? ", " : "", t->dim[i]);
-    snprintf(buffer + n, 96 - (size_t)n, "]");
+    if (n < 96) snprintf(buffer + n, 96 - (size_t)n, "]");
     return buffer;
 }

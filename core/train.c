@@ -62,6 +62,29 @@ static bool save(Run *r, bool best, Error *e) {
     return true;
 }
 
+static bool begins_with(const char *text, const char *head) {
+    return strncmp(text, head, strlen(head)) == 0;
+}
+
+/* What may not change: a step's number means the same samples and masks, and a weight the same model, only
+ * under the settings that the run began with. Other changes are told; those of comfort are not. */
+static bool change_allowed(void *self, const RecipeChange *c, Error *e) {
+    static const char *const fixed[] = {"task",       "seed",     "model.", "train.batch", "train.accumulate",
+                                        "optim.name", "optim.ema"},
+                             *const comfort[] = {"about", "threads", "data.workers", "train."};
+    const Run *r = self;
+    for (int i = 0; i < COUNT(fixed); i++)
+        if (begins_with(c->path, fixed[i]) && strcmp(c->path, "model.recompute") != 0)
+            return error_set(
+                e, ERROR_VALUE,
+                "%s: the run began with %s %s and cannot go on with %s; keep it, or give another --out",
+                r->job->out, c->path, c->was, c->is);
+    for (int i = 0; i < COUNT(comfort); i++)
+        if (begins_with(c->path, comfort[i])) return true;
+    fprintf(stderr, "warning: %s: %s is %s from here on, it was %s\n", r->job->out, c->path, c->is, c->was);
+    return true;
+}
+
 /* Takes up the last whole checkpoint of the run. */
 static bool restore(Run *r, Error *e) {
     Checkpoint *c = NULL;
@@ -71,12 +94,17 @@ static bool restore(Run *r, Error *e) {
     int n = 0;
     for (int k = 0; k < CHECKPOINT_PARTS; k++)
         if (r->count[k]) want[n++] = (CheckpointWant){(CheckpointPart)k, part_of(r, (CheckpointPart)k), true};
-    bool fine = checkpoint_read(c, want, n, e);
+    const char *began = checkpoint_recipe(c);
+    bool fine = began ? recipe_changes(began, r->job->recipe, change_allowed, r, e)
+                      : error_set(e, ERROR_VALUE, "%s: has no recipe to go on with", checkpoint_path(c));
+    fine = fine && checkpoint_read(c, want, n, e);
     if (fine) {
         r->state = *checkpoint_state(c);
         r->trainer.optim.steps = r->state.step;
         if (note[0]) fprintf(stderr, "warning: %s\n", note);
-        printf("resuming %s after update %" PRId64 "\n", r->job->out, r->state.step);
+        int64_t all = trainer_updates(&r->trainer);
+        printf("resuming %s after update %" PRId64 "%s\n", r->job->out, r->state.step,
+               r->state.step >= all ? ": all updates are done" : "");
         fflush(stdout);
     }
     checkpoint_close(c);
@@ -95,10 +123,10 @@ static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
     optim_swap_average(&r->trainer.optim);
     if (!fine) return false;
     log_eval(r->log, r->state.step, epoch, "test", metric, n);
-    bool better =
-        metric[0].more_is_better ? metric[0].value > r->state.best : metric[0].value < r->state.best;
-    if (r->state.best_step >= 0 && !better) return true;
-    r->state.best = metric[0].value;
+    double value = metric[0].value, was = r->state.best_step < 0 ? NAN : r->state.best;
+    bool better = isnan(was) || (metric[0].more_is_better ? value > was : value < was);
+    if (isnan(value) || !better) return true;
+    r->state.best = value;
     r->state.best_step = r->state.step;
     snprintf(r->state.best_name, sizeof r->state.best_name, "%s", metric[0].name);
     *best = true;
@@ -107,15 +135,15 @@ static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
 
 /* ---- the loop ---- */
 
-static bool due(int64_t done, int64_t every) {
-    return every > 0 && done % every == 0;
+/* Is this the update that completes a multiple of `every` (updates or epochs)? */
+static bool due(int64_t before, int64_t done, int64_t every) {
+    return every > 0 && done / every > before / every;
 }
 
 static bool loop(Run *r, Error *e) {
     const TrainSettings *set = r->job->train_set;
     Trainer *t = &r->trainer;
-    int64_t total = trainer_updates(t), per_epoch = t->source->steps_per_epoch / set->accumulate;
-    if (per_epoch < 1) per_epoch = 1;
+    int64_t total = trainer_updates(t), epoch = r->state.epoch;
     for (int64_t i = r->state.step; i < total; i++) {
         TrainResult result;
         if (!trainer_update(t, i, &result, e)) return false;
@@ -130,13 +158,30 @@ static bool loop(Run *r, Error *e) {
                                     .more = more,
                                     .mores = COUNT(more)});
         bool last = i + 1 == total, best = false;
-        bool eval = last || due(i + 1, set->eval_every * per_epoch);
-        if (eval && !evaluate(r, result.epoch, &best, e)) return false;
-        bool write = last || best || due(i + 1, set->checkpoint_every ? set->checkpoint_every : per_epoch);
+        bool eval = last || due(epoch, r->state.epoch, set->eval_every);
+        if (eval && !evaluate(r, result.epoch, &best, e)) {
+            Error ignored; /* what was learnt outlives a test set that cannot be read */
+            save(r, false, &ignored);
+            return false;
+        }
+        bool write =
+            last || best ||
+            (set->checkpoint_every ? due(i, i + 1, set->checkpoint_every) : due(epoch, r->state.epoch, 1));
+        epoch = r->state.epoch;
         if (write && !save(r, best, e)) return false;
         if (eval || write) log_restart_clock(r->log);
     }
     return true;
+}
+
+/* A recipe.json in a folder where no run ever began was put there by somebody: it is not overwritten. */
+static bool recipe_is_ours(const TrainJob *job, Error *e) {
+    char path[FILE_PATH], checkpoints[FILE_PATH];
+    if (!file_join(path, sizeof path, job->out, "recipe.json", e) ||
+        !file_join(checkpoints, sizeof checkpoints, job->out, "checkpoints", e))
+        return false;
+    if (file_kind(path) == FILE_NONE || file_kind(checkpoints) != FILE_NONE) return true;
+    return error_set(e, ERROR_VALUE, "%s: is there already, and of no run; give another --out", path);
 }
 
 static bool begin(Run *r, Error *e) {
@@ -149,14 +194,17 @@ static bool begin(Run *r, Error *e) {
         .describe = job->train->describe,
         .self = job->train->self,
         .samples = job->train->samples,
+        .class_name = job->task->class_name,
+        .names = job->task->classes ? job->task->names : 0,
     };
     char path[FILE_PATH];
-    if (!file_make_folder(job->out, e) || !file_join(path, sizeof path, job->out, "checkpoints/last", e))
-        return false;
+    bool going_on = job->resume && checkpoint_any(job->out);
+    if (!file_make_folder(job->out, e) || !recipe_is_ours(job, e)) return false;
     r->state = (CheckpointState){.seed = job->run->seed, .best_step = -1};
     if (!trainer_open(&r->trainer, job, e) || !tensors_list(r, e)) return false;
-    bool going_on = job->resume && file_kind(path) == FILE_FOLDER;
     if (going_on && !restore(r, e)) return false;
+    if (job->resume && !going_on)
+        fprintf(stderr, "%s holds no checkpoint yet: starting at update 1\n", job->out);
     if (!checkpoint_store_open(&r->store, &store, e)) return false;
     if (!file_join(path, sizeof path, job->out, "recipe.json", e)) return false;
     if (!file_write(path, job->recipe, strlen(job->recipe), e)) return false;

@@ -5,13 +5,29 @@
 
 RECIPE_TABLE(train_table, "Training", TrainSettings, TRAIN_FIELDS);
 
+/* Has every batch, the last of an epoch too, as many samples as the task must have? */
+static bool batches_suffice(const Trainer *t, Error *e) {
+    int64_t least = t->task->least_batch, rest = t->source->samples % t->set->batch;
+    bool kept = t->source->samples < t->source->steps_per_epoch * t->set->batch; /* the rest is a batch */
+    if (t->set->batch < least)
+        return error_set(e, ERROR_VALUE,
+                         "train.batch is %" PRId64 ", but batch norm needs %" PRId64 " samples",
+                         t->set->batch, least);
+    if (kept && rest > 0 && rest < least)
+        return error_set(e, ERROR_VALUE,
+                         "the last batch of an epoch has %" PRId64 " of the %" PRId64
+                         " samples that batch norm needs: set data.drop_last, or change train.batch",
+                         rest, least);
+    return true;
+}
+
 bool trainer_open(Trainer *t, const TrainJob *job, Error *e) {
     const OptimSettings *o = job->optim;
     *t = (Trainer){.task = job->task, .source = job->train, .set = job->train_set, .schedule = job->schedule};
     Params *p = &job->task->params;
     task_layer_decay(job->task, o->layer_decay);
     t->lr = o->lr > 0 ? o->lr : o->blr * (double)(t->set->batch * t->set->accumulate) / 256;
-    if (!params_train(p, e) || !optim_open(&t->optim, o, p, e)) return false;
+    if (!batches_suffice(t, e) || !params_train(p, e) || !optim_open(&t->optim, o, p, e)) return false;
     t->step = step_create(job->run->dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e);
     if (!t->step) return false;
     t->step->seed = (uint64_t)job->run->seed;
@@ -52,6 +68,7 @@ static bool gradients(Trainer *t, int64_t index, TrainResult *out, Error *e) {
         out->images += batch->n;
         if (!isfinite(value)) return true;
         tape_backward(s, loss, 1 / (double)parts);
+        if (s->check && s->bad[0]) return true; /* the next part would forget it */
     }
     params_settle_grad(&t->task->params);
     out->grad_norm = optim_norm(&t->optim);
@@ -70,7 +87,7 @@ static bool blame(Trainer *t, int64_t index, const TrainResult *first, Error *e)
     return error_set(
         e, ERROR_NUMERIC,
         "update %" PRId64 ": the %s is not finite; the first tensor that went bad: %s; no weight was changed "
-        "by it, the last checkpoint is good (lower optim.blr, set optim.clip, or use dtype f32)",
+        "by it, checkpoints are as they were (lower optim.lr or optim.blr, set optim.clip, or use dtype f32)",
         index + 1, isfinite(first->loss) ? "gradient" : "loss", where[0] ? where : "not found again");
 }
 

@@ -109,6 +109,8 @@ static bool resize_part(const Augment *a, AugmentScratch *s, const Image *im, Im
     const ImageBox *b = &aim->box;
     int x0 = b->x / at.shrink - at.x, x1 = (b->x + b->width + at.shrink - 1) / at.shrink - at.x;
     int y0 = b->y / at.shrink - at.y, y1 = (b->y + b->height + at.shrink - 1) / at.shrink - at.y;
+    x0 = x0 < 0 ? 0 : x0; /* see part_seen */
+    y0 = y0 < 0 ? 0 : y0;
     x1 = x1 > im->width ? im->width : x1;
     y1 = y1 > im->height ? im->height : y1;
     ImageBox inside = {x0, y0, x1 - x0, y1 - y0};

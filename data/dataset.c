@@ -110,33 +110,44 @@ static bool split(Dataset *d, int64_t first, bool train, Error *e) {
                      (long long)first, d->source);
 }
 
-static int compare_names(const void *key, const void *entry) {
-    return strcmp(key, *(char *const *)entry);
+typedef struct Class {
+    const char *name;
+    int32_t label;
+} Class;
+
+static int compare_classes(const void *a, const void *b) {
+    return strcmp(((const Class *)a)->name, ((const Class *)b)->name);
 }
 
-/* Gives d the labels of `other`, by the names of the classes. */
-static bool adopt_classes(Dataset *d, Dataset *other, Error *e) {
-    int32_t *label = mem_get((size_t)d->classes * sizeof *label);
-    if (!label) return error_memory(e, (size_t)d->classes * sizeof *label);
+/* label[i]: the place of the set's class i among `name`. */
+static bool map_classes(const Dataset *d, Class *other, int count, const char *whose, int32_t *label,
+                        Error *e) {
+    qsort(other, (size_t)count, sizeof *other, compare_classes);
     for (int i = 0; i < d->classes; i++) {
-        char **found = bsearch(d->class_name[i], other->class_name, (size_t)other->classes, sizeof *found,
-                               compare_names);
-        if (!found) {
-            error_set(e, ERROR_VALUE, "class %s of %s does not exist in data.train (%s)", d->class_name[i],
-                      d->source, other->source);
-            mem_free(label);
-            return false;
-        }
-        label[i] = (int32_t)(found - other->class_name);
+        const Class key = {d->class_name[i], 0};
+        const Class *found = bsearch(&key, other, (size_t)count, sizeof *other, compare_classes);
+        if (!found)
+            return error_set(e, ERROR_VALUE, "class %s of %s does not exist in %s", key.name, d->source,
+                             whose);
+        label[i] = found->label;
     }
-    for (int64_t i = 0; i < d->count; i++)
-        d->sample[i].label = d->sample[i].identity = label[d->sample[i].label];
-    mem_free(label);
-    char **names = d->class_name;
-    int classes = d->classes;
-    d->class_name = other->class_name, d->classes = other->classes;
-    other->class_name = names, other->classes = classes;
     return true;
+}
+
+bool dataset_use_classes(Dataset *d, char *const *name, int count, const char *whose, Error *e) {
+    size_t bytes = (size_t)count * sizeof(Class) + (size_t)d->classes * sizeof(int32_t);
+    Class *other = mem_zero(1, bytes + 1);
+    if (!other) return error_memory(e, bytes);
+    int32_t *label = (int32_t *)(other + count);
+    for (int i = 0; i < count; i++) other[i] = (Class){name[i], i};
+    bool ok = map_classes(d, other, count, whose, label, e);
+    for (int64_t i = 0; ok && d->classes && i < d->count; i++)
+        d->sample[i].label = d->sample[i].identity = label[d->sample[i].label];
+    mem_free(other);
+    if (!ok) return false;
+    while (d->classes) mem_free(d->class_name[--d->classes]);
+    for (int i = 0; ok && i < count; i++) ok = dataset_add_class(d, name[i], e);
+    return ok;
 }
 
 /* ---------------------------------------------------------------------------------------- open, close --- */
@@ -161,7 +172,12 @@ static bool share_classes(Dataset *d, const DataSettings *set, Error *e) {
     train->source = mem_string(set->train);
     bool ok = train->source ? true : error_memory(e, strlen(set->train) + 1);
     ok = ok && (layout != LAYOUT_AUTO || find_layout(&layout, set->train, e));
-    if (ok && layout == LAYOUT_FOLDER) ok = dataset_list_classes(train, e) && adopt_classes(d, train, e);
+    if (ok && layout == LAYOUT_FOLDER) {
+        char whose[FILE_PATH + 16];
+        snprintf(whose, sizeof whose, "data.train (%s)", set->train);
+        ok = dataset_list_classes(train, e) &&
+             dataset_use_classes(d, train->class_name, train->classes, whose, e);
+    }
     dataset_close(train);
     return ok ? true : error_prefix(e, "its labels are the classes of data.train");
 }

@@ -49,6 +49,11 @@ typedef struct Dataset {
 bool dataset_open(Dataset **out, const DataSettings *set, bool train, Error *e);
 void dataset_close(Dataset *d); /* NULL is fine */
 
+/* Gives the samples the labels of these names (a checkpoint's), by the names of their classes. A class that
+ * is not among them is an error, which speaks of `whose`. Names are copied; a set without labels has none
+ * afterwards either. */
+bool dataset_use_classes(Dataset *d, char *const *name, int count, const char *whose, Error *e);
+
 /* idx: the image as RGB. */
 bool dataset_pixels(const Dataset *d, int64_t i, Image *out, Error *e);
 

@@ -12,8 +12,8 @@
 
 enum { ROWS = 16 }; /* rows asked of libjpeg in one call: its largest block row */
 
-/* All state of one decode. It lives outside the function that calls setjmp, so that nothing in it is
- * indeterminate after a longjmp. */
+/* All state of one decode. Its address is libjpeg's, too, so that none of it stays in a register across a
+ * longjmp. */
 typedef struct Job {
     struct jpeg_error_mgr errors; /* first: libjpeg hands back a pointer to it */
     struct jpeg_progress_mgr progress;

@@ -251,6 +251,10 @@ static bool check(const Loader *l, Error *e) {
     if (o->train && mix_wanted(&l->set) && l->data->classes == 0)
         return error_set(e, ERROR_VALUE, "data.mixup and data.cutmix need classes, and %s (%s) has none",
                          l->data->key, l->data->source);
+    if (o->classes && l->data->classes == 0)
+        return error_set(e, ERROR_VALUE,
+                         "%s: %s has no classes, and the model tells classes apart: give it a folder a class",
+                         l->data->key, l->data->source);
     if (o->classes && o->classes < l->data->classes)
         return error_set(e, ERROR_VALUE, "model.classes is %d, but %s (%s) has %d classes", o->classes,
                          l->data->key, l->data->source, l->data->classes);

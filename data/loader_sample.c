@@ -82,12 +82,12 @@ static bool load(Loader *l, Worker *w, int64_t i, Rng rng, float *out, int32_t s
     return augment_run(&l->augment, &w->scratch, &from, rng, out, size, e);
 }
 
-/* load, unless the sample is known to be corrupt. *ok: it is loaded. False when the run shall end. */
+/* load; *ok: it is loaded. False when the run shall end. A sample that was corrupt before is tried again: a
+ * crop may miss the damage, and what a batch holds must not depend on what was read before. */
 static bool try_load(Loader *l, Worker *w, Slot *s, int place, int64_t i, Rng rng, bool *ok, Error *e) {
     Error why;
     size_t each = (size_t)3 * (size_t)l->o.image_size * (size_t)l->o.image_size;
     *ok = false;
-    if (atomic_load(&l->bad[i])) return true;
     if (!load(l, w, i, rng, s->image + (size_t)place * each, s->size + 2 * place, &why)) {
         pthread_mutex_lock(&l->lock);
         bool go_on = note_corrupt(l, i, &why, e);

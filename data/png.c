@@ -5,7 +5,7 @@
 
 #include <png.h>
 
-/* State that must survive a longjmp lives here, not in local variables. */
+/* State that must survive a longjmp lives here, where libpng has its address, not in registers. */
 typedef struct Job {
     png_structp png;
     png_infop info;

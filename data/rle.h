@@ -14,7 +14,7 @@ typedef struct Rle {
     const uint32_t *run; /* [count]; sums to height * width */
 } Rle;
 
-enum { RLE_SIDE = 1 << 16 }; /* largest height and width */
+enum { RLE_SIDE = (1 << 16) - 1 }; /* largest height and width: the area fits into 32 bits */
 
 /* All of these write runs behind those already in `out`, 4 bytes each, and make *r borrow the new ones: valid
  * until `out` grows or is freed. Error texts say what is wrong and where in the runs; callers add the file.

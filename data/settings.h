@@ -48,7 +48,7 @@ enum { CORRUPT_SKIP, CORRUPT_STOP };
     X(REAL, mix_prob, "data.mix_prob", "1", 0, 1, "", "share of the batches that are mixed")                 \
     X(REAL, mix_switch, "data.mix_switch", "0.5", 0, 1, "", "share of cutmix where both are on")             \
     X(REAL, smoothing, "data.smoothing", "0", 0, 0.9, "",                                                    \
-      "label smoothing inside the soft targets of mixup and cutmix")                                         \
+      "label smoothing, with or without mixup and cutmix")                                                   \
     X(REAL3, mean, "data.mean", "[0.485, 0.456, 0.406]", 0, 1, "", "of red, green, blue; taken off")         \
     X(REAL3, std, "data.std", "[0.229, 0.224, 0.225]", 1e-3, 10, "", "of red, green, blue; divided by")      \
     X(REAL, eval_crop, "data.eval_crop", "0", 0, 1, "",                                                      \

@@ -56,18 +56,6 @@ static bool set_remove(const char *folder, Error *e) {
     return true;
 }
 
-/* With --force into a folder that synth did not make: fine as long as nothing there has a name we need. */
-static bool set_fits(const char *folder, Error *e) {
-    char path[FILE_PATH];
-    for (int i = 0; i < COUNT(made); i++) {
-        if (!file_join(path, sizeof path, folder, made[i], e)) return false;
-        if (file_kind_link(path) != FILE_NONE)
-            return error_set(e, ERROR_STATE,
-                             "%s: was not made by synth and is in the way; choose another --out", path);
-    }
-    return true;
-}
-
 bool synth_folder_open(const SynthPlan *plan, Error *e) {
     char path[FILE_PATH], text[SETTINGS_ROOM], *old = NULL;
     size_t size = 0;
@@ -85,12 +73,17 @@ bool synth_folder_open(const SynthPlan *plan, Error *e) {
         if (drawn && !file_read(path, SETTINGS_ROOM, &old, &size, e)) return false;
         bool same = drawn && !strcmp(old, text), ours = drawn && !strncmp(old, MARK, strlen(MARK));
         mem_free(old);
+        if (inside > 0 && !ours)
+            return error_set(e, ERROR_STATE,
+                             "%s: is not empty, and nothing that synth drew; choose another --out",
+                             plan->out);
         if (inside > 0 && !same && !plan->force)
-            return error_set(e, ERROR_STATE, "%s: %s; choose another --out, or replace it with --force",
-                             plan->out,
-                             ours ? "holds a set drawn with other settings (synth.json)" : "is not empty");
+            return error_set(
+                e, ERROR_STATE,
+                "%s: holds a set drawn with other settings (synth.json); choose another --out, or "
+                "replace it with --force",
+                plan->out);
         if (!same && ours && !set_remove(plan->out, e)) return false;
-        if (inside > 0 && !ours && !set_fits(plan->out, e)) return false;
     } else if (!file_make_folder(plan->out, e))
         return false;
     return file_write(path, text, strlen(text), e);

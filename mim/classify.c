@@ -29,7 +29,9 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     if (!m->set.classes) m->set.classes = classes;
     if (m->set.classes < 2)
         return error_set(e, ERROR_VALUE,
-                         "the data has no classes: give data.train a folder a class, or model.classes");
+                         classes == 1 ? "the data has one class only: there is nothing to tell apart"
+                                      : "the data has no classes: data.train must have a folder a class "
+                                        "(data.layout \"folder\" or \"idx\")");
     if (classes > m->set.classes)
         return error_set(e, ERROR_VALUE, "model.classes is %" PRId64 ", but the data has %d classes",
                          m->set.classes, classes);
@@ -59,6 +61,7 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
         p->list[i]->buffer = strstr(p->list[i]->name, "running_") || strstr(p->list[i]->name, "num_batches");
     }
     task->classes = (int)m->set.classes;
+    task->least_batch = probe ? 2 : 1; /* its batch norm */
     task->layers = (int)m->vit.depth + 1;
     task->image_size = (int)m->vit.image_size;
     return true;
@@ -78,19 +81,20 @@ static void prepare(Task *task, bool initialised) {
 
 /* From a MAE or a ViT of another size of image: positions are interpolated, a head of other classes is left.
  */
-static bool adapt(Task *task, const char *name, const Tensor *from, Param *to) {
+static Adapt adapt(Task *task, const char *name, const Tensor *from, Param *to) {
     (void)task;
     if (tensor_same_shape(from, &to->tensor)) {
         memcpy(to->tensor.data, from->data, tensor_bytes(&to->tensor));
-        return true;
+        return ADAPT_TAKEN;
     }
-    if (strcmp(name, "pos_embed") == 0 && from->ndim == 3 && tensor_last(from) == tensor_last(&to->tensor)) {
+    if (strcmp(name, "pos_embed") == 0 && from->ndim == 3 && from->dim[0] == 1 && from->dim[1] > 1 &&
+        tensor_last(from) == tensor_last(&to->tensor)) {
         int64_t g = (int64_t)llround(sqrt((double)(from->dim[1] - 1)));
-        if (g * g + 1 != from->dim[1]) return false;
+        if (g * g + 1 != from->dim[1]) return ADAPT_REFUSED;
         vit_resize_positions(from, &to->tensor);
-        return true;
+        return ADAPT_TAKEN;
     }
-    return strncmp(name, "head.", 5) == 0; /* starts anew */
+    return strncmp(name, "head.", 5) == 0 ? ADAPT_LEFT : ADAPT_REFUSED;
 }
 
 static Tensor *features(Task *task, Step *s, const Batch *batch) {
@@ -154,6 +158,7 @@ static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_MET
     for (int64_t i = 0; i < source->steps_per_epoch && fine; i++) {
         const Batch *batch;
         if (!(fine = source->get(source->self, i, &batch, e))) break;
+        if (batch->n == 0) continue; /* none of it could be read */
         step_begin(s);
         Tensor *logits = outputs(task, s, batch), *each;
         op_xent(s, logits, labels_of(s, batch), NULL, 0, &each);
@@ -171,6 +176,7 @@ static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_MET
     metric[1] = (Metric){"top5", 100.0 * (double)top5 / (double)samples, true};
     metric[2] = (Metric){"loss", sum / (double)samples, false};
     *count = 3;
+    if (fine && !samples) fine = error_set(e, ERROR_VALUE, "data.test: no image of it could be read");
     return fine;
 }
 

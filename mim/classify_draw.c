@@ -17,13 +17,13 @@ static void put(Picture *out, int64_t x, int64_t y, uint8_t r, uint8_t g, uint8_
 static void note_write(const Task *task, char *note, int64_t label, int64_t best, double probability) {
     char text[TASK_NOTE];
     JsonWriter w = json_writer(text, sizeof text, 0);
-    const char *const *name = (const char *const *)task->class_name;
+    char *const *name = task->class_name;
     json_put_open(&w, NULL, '{');
-    if (label >= 0 && name)
+    if (label >= 0 && label < task->names)
         json_put_text(&w, "label", name[label]);
     else
         json_put_null(&w, "label");
-    if (name)
+    if (best < task->names)
         json_put_text(&w, "predicted", name[best]);
     else
         json_put_int(&w, "predicted", best);

@@ -22,6 +22,11 @@ static bool mae_resolve(MaeSettings *set, int size, Error *e) {
                          "model.decoder_dim %" PRId64
                          " is not a multiple of 4 and of model.decoder_heads %" PRId64,
                          set->decoder_dim, set->decoder_heads);
+    if (set->decoder_dim / set->decoder_heads > ATTENTION_WIDEST)
+        return error_set(e, ERROR_VALUE,
+                         "model.decoder_heads %" PRId64
+                         " makes heads wider than %d; model.decoder_dim is %" PRId64,
+                         set->decoder_heads, ATTENTION_WIDEST, set->decoder_dim);
     return true;
 }
 
@@ -41,6 +46,10 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     int64_t patches = m->vit.grid * m->vit.grid;
     if ((int64_t)((double)patches * (1 - m->set.mask_ratio)) < 1)
         return error_set(e, ERROR_VALUE, "model.mask_ratio %g leaves none of %" PRId64 " patches",
+                         m->set.mask_ratio, patches);
+    if ((int64_t)((double)patches * (1 - m->set.mask_ratio)) == patches)
+        return error_set(e, ERROR_VALUE,
+                         "model.mask_ratio %g hides none of %" PRId64 " patches: nothing to learn",
                          m->set.mask_ratio, patches);
     const Init xavier = {INIT_XAVIER, 0}, zero = {INIT_VALUE, 0}, one = {INIT_VALUE, 1};
     int64_t embed[2] = {w, d}, token[3] = {1, 1, w}, pos[3] = {1, 1 + patches, w}, pred[2] = {pixels, w};
@@ -79,13 +88,14 @@ static void prepare(Task *task, bool initialised) {
     vit_sincos(m->decoder_pos_embed, m->vit.grid);
 }
 
-static bool adapt(Task *task, const char *name, const Tensor *from, Param *to) {
+static Adapt adapt(Task *task, const char *name, const Tensor *from, Param *to) {
     (void)task;
     if (tensor_same_shape(from, &to->tensor)) {
         memcpy(to->tensor.data, from->data, tensor_bytes(&to->tensor));
-        return true;
+        return ADAPT_TAKEN;
     }
-    return strcmp(name, "pos_embed") == 0 || strcmp(name, "decoder_pos_embed") == 0; /* computed by prepare */
+    bool table = strcmp(name, "pos_embed") == 0 || strcmp(name, "decoder_pos_embed") == 0;
+    return table ? ADAPT_LEFT /* prepare computes it */ : ADAPT_REFUSED;
 }
 
 /* ---- masking (3, "Simple implementation"; models_mae.py random_masking) ---- */
@@ -243,6 +253,7 @@ static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_MET
             step_grad_on(s, was);
             return false;
         }
+        if (batch->n == 0) continue; /* none of it could be read */
         step_begin(s);
         Tensor *each = each_make(s, batch);
         loss_masked(task, s, batch, RNG_EVAL, 0, &each);
@@ -253,7 +264,7 @@ static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_MET
     s->training = training;
     metric[0] = (Metric){"loss", sum / (double)samples, false};
     *count = 1;
-    return true;
+    return samples ? true : error_set(e, ERROR_VALUE, "data.test: no image of it could be read");
 }
 
 const TaskClass mae_class = {

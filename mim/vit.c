@@ -28,6 +28,10 @@ bool vit_resolve(VitSettings *set, Error *e) {
     if (set->dim % set->heads)
         return error_set(e, ERROR_VALUE, "model.dim %" PRId64 " is not a multiple of model.heads %" PRId64,
                          set->dim, set->heads);
+    if (set->dim / set->heads > ATTENTION_WIDEST)
+        return error_set(e, ERROR_VALUE,
+                         "model.heads %" PRId64 " makes heads wider than %d; model.dim is %" PRId64,
+                         set->heads, ATTENTION_WIDEST, set->dim);
     if (set->dim % 4)
         return error_set(e, ERROR_VALUE,
                          "model.dim %" PRId64 " is not a multiple of 4: the position table needs that",

@@ -80,7 +80,28 @@ refused "eval without a checkpoint" 'nowhere' "$lethe" eval "$work/good.json" --
 # a run is not written over, and does not resume as another model
 refused "a second start" 'run' train "$work/good.json" --set data.train="$data" --out "$work/run"
 refused "another architecture" 'run|dim|shape' train "$work/good.json" --set data.train="$data" --set model.dim=64 --set train.epochs=2 --out "$work/run" --resume
+refused "another head count" 'model\.heads 2 .* 4' train "$work/good.json" --set data.train="$data" --set model.heads=4 --set train.epochs=2 --out "$work/run" --resume
+refused "another seed" 'seed 0 .* 9' train "$work/good.json" --set data.train="$data" --set seed=9 --set train.epochs=2 --out "$work/run" --resume
+refused "another batch" 'train\.batch 8 .* 4' train "$work/good.json" --set data.train="$data" --set train.batch=4 --set train.epochs=2 --out "$work/run" --resume
 [ "$before" = "$(sum "$work/run")" ] || { echo "test_bad_input: a refused command changed the run" >&2; failed=1; }
+
+# nothing of the user's is written over
+mkdir "$work/own" && cp "$work/good.json" "$work/own/recipe.json"
+refused "the user's recipe" 'own/recipe\.json' train "$work/own/recipe.json" --set data.train="$data" --out "$work/own"
+cmp -s "$work/good.json" "$work/own/recipe.json" || { echo "test_bad_input: the user's recipe was written over" >&2; failed=1; }
+cp $photo "$work/own/a.png"
+refused "predict over its image" 'own/a\.png' "$lethe" predict "$work/run" --checkpoint "$work/run" --out "$work/own" "$work/own/a.png"
+cmp -s $photo "$work/own/a.png" || { echo "test_bad_input: predict wrote over its image" >&2; failed=1; }
+
+# a classifier wants classes, a head has its limits, batch norm wants two
+classify='{"task": "classify", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2}, "train": {"batch": 8, "epochs": 1}}'
+recipe classify "$classify"
+mkdir "$work/flat" && cp "$data"/person_0000/*.jpg "$work/flat"
+refused "no classes" 'classify\.json.*classes' train "$work/classify.json" --set data.train="$work/flat" --set model.classes=3 --set train.batch=4 --out "$work/r4"
+refused "no classes in the test set" 'data\.test.*flat.*classes' train "$work/classify.json" --set data.train="$data" --set data.test="$work/flat" --out "$work/r4"
+refused "a wide head" 'model\.heads' train "$work/good.json" --set data.train="$data" --set model.dim=1024 --set model.heads=1 --out "$work/r4"
+refused "nothing hidden" 'mask_ratio' train "$work/good.json" --set data.train="$data" --set model.mask_ratio=0 --out "$work/r4"
+refused "a batch of one" 'train\.batch is 1' train "$work/classify.json" --set data.train="$data" --set model.train=probe --set train.batch=1 --out "$work/r4"
 
 for verb in train eval predict inspect synth bench report help; do
     "$lethe" $verb --help >"$work/help" 2>&1 && grep -q '^usage: lethe' "$work/help" || { echo "test_bad_input: $verb --help" >&2; failed=1; }

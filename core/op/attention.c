@@ -16,7 +16,7 @@
 #include <omp.h>
 #endif
 
-enum { BLOCK = 64, WIDEST = 512 }; /* queries at a time; the widest head */
+enum { BLOCK = 64 }; /* queries at a time */
 
 /* Where the heads lie: of one sample, element (token t, head h, channel j) at base + t * row + h * d + j. */
 typedef struct Heads {
@@ -46,7 +46,7 @@ static void shape(OpCall *c) {
     int64_t width = tensor_last(q) / (k ? 1 : 3), heads = c->i[0];
     if (heads < 1 || width % heads || (!k && tensor_last(q) % 3))
         op_die(c, "width does not divide into heads");
-    if (width / heads > WIDEST) op_die(c, "a head is too wide");
+    if (width / heads > ATTENTION_WIDEST) op_die(c, "a head is too wide");
     if (k && (k->ndim != 3 || !tensor_same_shape(k, v) || k->dim[0] != q->dim[0] || tensor_last(k) != width))
         op_die(c, "k and v must have q's batch and width");
     if (k && (k->dtype != q->dtype || v->dtype != q->dtype)) op_die(c, "q, k and v must have one dtype");
@@ -150,7 +150,7 @@ static void head_load(const Tensor *t, int64_t at, int64_t stride, int64_t n, in
 
 static void head_store(const Tensor *t, int64_t at, int64_t stride, int64_t n, int64_t d, float *from,
                        bool add) {
-    float room[WIDEST];
+    float room[ATTENTION_WIDEST];
     for (int64_t i = 0; i < n; i++) {
         float *row = from + i * d;
         if (add) {
