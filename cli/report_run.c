@@ -30,8 +30,7 @@ static const struct {
      "{optim.name};base rate {optim.blr};rate {optim.lr};weight decay {optim.weight_decay};layer decay "
      "{optim.layer_decay};gradients clipped at {optim.clip};averaged by {optim.ema}"},
     {"Schedule", "{schedule.name};{schedule.warmup_epochs} epochs of warm-up;down to {schedule.min_lr}"},
-    {"Regularisation",
-     "drop path {model.drop_path%};label smoothing {model.smoothing%};in mixtures {data.smoothing%}"},
+    {"Regularisation", "drop path {model.drop_path%};label smoothing {data.smoothing%}"},
     {"Arithmetic", "{dtype};on {device}"},
     {"Seed", "{seed}"},
 };

@@ -140,14 +140,6 @@ static Json find(const Recipe *r, const char *path, const char **word) {
     return walk(json_root(r->file), path);
 }
 
-const char *recipe_peek(const Recipe *r, const char *path) {
-    Error ignored;
-    const char *word, *text;
-    Json j = find(r, path, &word);
-    if (json_type(j) == JSON_TEXT && json_text(j, &text, &ignored)) return text;
-    return word;
-}
-
 static int64_t bound_int(double v) {
     if (v >= (double)JSON_MAX_INT) return JSON_MAX_INT;
     return v <= -(double)JSON_MAX_INT ? -JSON_MAX_INT : (int64_t)v;

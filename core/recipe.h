@@ -77,9 +77,6 @@ void recipe_amend(Recipe *r, const RecipeTable *table, const void *settings);
  * where it stands, and the nearest known one ("did you mean"). */
 bool recipe_finish(const Recipe *r, Error *e);
 
-/* The value of a text field before any table is bound ("task"); NULL if absent or not a text. */
-const char *recipe_peek(const Recipe *r, const char *path);
-
 /* The complete recipe, every field of every bound table with its value, as indented JSON in table order:
  * parsed and written again it is the same text. mem_free it. NULL on error. */
 char *recipe_text(const Recipe *r, Error *e);

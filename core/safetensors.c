@@ -189,8 +189,11 @@ static float f16_to_f32(uint16_t h) {
     return v.f;
 }
 
-static bool is_real(SafeType t) {
-    return t == SAFE_F16 || t == SAFE_BF16 || t == SAFE_F32 || t == SAFE_F64;
+/* Whole numbers stand only for torch's counters (num_batches_tracked, a scalar of I64). */
+static bool is_real(const SafeEntry *x) {
+    SafeType t = x->type;
+    return t == SAFE_F16 || t == SAFE_BF16 || t == SAFE_F32 || t == SAFE_F64 ||
+           (t == SAFE_I64 && x->ndim == 0);
 }
 
 /* Element i of a piece in memory. */
@@ -198,6 +201,7 @@ static double element(const uint8_t *piece, SafeType t, size_t i) {
     uint16_t h;
     float f;
     double d;
+    int64_t n;
     switch (t) {
     case SAFE_F16:
         memcpy(&h, piece + 2 * i, 2);
@@ -208,6 +212,9 @@ static double element(const uint8_t *piece, SafeType t, size_t i) {
     case SAFE_F32:
         memcpy(&f, piece + 4 * i, 4);
         return (double)f;
+    case SAFE_I64:
+        memcpy(&n, piece + 8 * i, 8);
+        return (double)n;
     default:
         memcpy(&d, piece + 8 * i, 8);
         return d;
@@ -243,7 +250,7 @@ bool safe_read_raw(const SafeFile *f, const SafeEntry *x, void *out, size_t size
 }
 
 bool safe_read_real(const SafeFile *f, const SafeEntry *x, real *out, int64_t count, Error *e) {
-    if (!is_real(x->type)) return unfit(f, x, e, "F16, BF16, F32 or F64 was wanted");
+    if (!is_real(x)) return unfit(f, x, e, "F16, BF16, F32 or F64 was wanted");
     if (count != safe_entry_count(x)) die("safe_read_real: room for %" PRId64 " elements", count);
     if (x->type == type_of_real()) return get(f, x->begin, out, (size_t)x->size, e);
     Tensor t = {.dtype = DT_F32, .ndim = 1, .dim = {count}, .data = out};
@@ -254,7 +261,7 @@ bool safe_fits(const SafeFile *f, const SafeEntry *x, const Tensor *t, Error *e)
     char want[96], text[160];
     bool type = t->dtype == DT_I32  ? x->type == SAFE_I32
                 : t->dtype == DT_U8 ? x->type == SAFE_U8 || x->type == SAFE_BOOL
-                                    : is_real(x->type);
+                                    : is_real(x);
     bool shape = x->ndim == t->ndim;
     for (int i = 0; shape && i < t->ndim; i++) shape = x->dim[i] == t->dim[i];
     if (type && shape) return true;

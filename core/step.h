@@ -24,7 +24,6 @@ struct Step {
     bool training;  /* dropout and drop path act, batch norm uses the batch */
     bool again;     /* backward is running a segment once more: running statistics stay as they are */
     uint64_t seed;
-    uint32_t epoch;        /* of the batch: keys dropout */
     int64_t index;         /* global step: keys dropout */
     const int64_t *sample; /* [batch] ids: key dropout and drop path per sample; NULL: 0, 1, 2, .. */
     double flops;          /* matmul-like FLOPs since step_begin */

@@ -59,7 +59,6 @@ static bool gradients(Trainer *t, int64_t index, TrainResult *out, Error *e) {
         step_begin(s);
         s->training = true;
         s->recording = true;
-        s->epoch = batch->epoch;
         s->index = index * parts + a;
         s->sample = batch->id;
         Tensor *loss = t->task->class->loss(t->task, s, batch, NULL);

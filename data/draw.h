@@ -62,7 +62,6 @@ void brush_free(Brush *brush);
 void path_clear(Path *path);
 void path_move(Path *path, float x, float y);
 void path_line(Path *path, float x, float y);
-void path_quad(Path *path, float cx, float cy, float x, float y);
 void path_cubic(Path *path, float ax, float ay, float bx, float by, float x, float y);
 void path_ellipse(Path *path, float cx, float cy, float rx, float ry, float angle);
 void path_stroke(Path *path, float x0, float y0, float cx, float cy, float x1, float y1, float w0, float w1);

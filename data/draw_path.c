@@ -32,12 +32,6 @@ void path_cubic(Path *path, float ax, float ay, float bx, float by, float x, flo
     }
 }
 
-void path_quad(Path *path, float cx, float cy, float x, float y) {
-    float x0 = path->x[path->points - 1], y0 = path->y[path->points - 1];
-    path_cubic(path, x0 + (cx - x0) * 2.0f / 3.0f, y0 + (cy - y0) * 2.0f / 3.0f, x + (cx - x) * 2.0f / 3.0f,
-               y + (cy - y) * 2.0f / 3.0f, x, y);
-}
-
 void path_ellipse(Path *path, float cx, float cy, float rx, float ry, float angle) {
     enum { STEPS = 36 };
     float co = cosf(angle), si = sinf(angle);

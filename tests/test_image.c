@@ -1,8 +1,10 @@
 /* Reading and writing images: what libjpeg and libpng hand over, orientation, and files that mean harm. */
 #include "core/rng.h"
+#include "data/augment.h"
 #include "data/jpeg.h"
 #include "data/png.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -575,6 +577,55 @@ static void test_real_files(void **state) {
     image_free(&im);
 }
 
+/* Crops that are shrunk while decoded, of turned pictures whose sides are no multiple of the factor: the same
+ * picture as without shrinking, to its edge. */
+static void test_turned_crops(void **state) {
+    (void)state;
+    enum { WIDE = 201, HIGH = 107, SIZE = 16, CROPS = 40 };
+    Error e;
+    Image im = {0};
+    assert_true(image_reserve(&im, WIDE, HIGH, &e));
+    for (int k = 0; k < WIDE * HIGH * 3; k++)
+        im.pixel[k] = (uint8_t)(k % 3 == 0 ? k / 3 % WIDE : k % 3 == 1 ? 2 * (k / 3 / WIDE) : 128);
+    for (int o = 1; o <= 8; o++) {
+        Bytes b = {0};
+        assert_true(image_jpeg_encode(&b, &im, 98, &e));
+        add_exif(&b, o, o % 2);
+        DataSettings set = {.crop = CROP_RANDOM,
+                            .crop_min = 0.2,
+                            .crop_max = 1,
+                            .ratio_min = 0.75,
+                            .ratio_max = 1.33,
+                            .interpolation = 1,
+                            .orientation = true,
+                            .max_pixels = 1 << 20,
+                            .std = {1, 1, 1}};
+        Augment a[2];
+        for (int k = 0; k < 2; k++) {
+            set.scaled_decode = k == 1;
+            a[k] = augment_of(&set, SIZE, true);
+        }
+        double worst = 0;
+        for (uint64_t c = 0; c < CROPS; c++) {
+            float out[2][3 * SIZE * SIZE];
+            AugmentScratch s = {0};
+            const AugmentSource from = {.data = b.data, .size = b.size, .name = "turned.jpg"};
+            for (int k = 0; k < 2; k++)
+                if (!augment_run(&a[k], &s, &from, rng_open(1, RNG_AUGMENT, 0, c), out[k], NULL, &e))
+                    fail_msg("%s", e.text);
+            augment_scratch_free(&s);
+            for (int k = 0; k < 3 * SIZE * SIZE; k++) {
+                double d = fabs((double)out[0][k] - (double)out[1][k]);
+                worst = d > worst ? d : worst;
+            }
+        }
+        print_message("orientation %d: at most %.3f of the range apart\n", o, worst);
+        assert_true(worst < 0.06);
+        bytes_free(&b);
+    }
+    image_free(&im);
+}
+
 int main(void) {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(test_png_is_exact),
@@ -583,6 +634,7 @@ int main(void) {
         cmocka_unit_test(test_part_is_the_whole),
         cmocka_unit_test(test_shrunk_part_shows_the_same),
         cmocka_unit_test(test_orientation),
+        cmocka_unit_test(test_turned_crops),
         cmocka_unit_test(test_broken_exif_is_passed_over),
         cmocka_unit_test(test_jpeg_colours),
         cmocka_unit_test(test_png_kinds),
