@@ -429,7 +429,8 @@ static void test_progress(void **state) {
     assert_string_equal(text, "[#####>              ] epoch 1.50/6  step 120/480  loss 0.4120  lr 1.50e-04  "
                               "812 images/s  ETA 1:02:03");
     progress_bar(text, sizeof text, 79, &p);
-    assert_string_equal(text, "[#####>               ] 1.50/6  120/480  loss 0.412  lr 1.5e-04  812/s  1:02:03");
+    assert_string_equal(text,
+                        "[#####>               ] 1.50/6  120/480  loss 0.412  lr 1.5e-04  812/s  1:02:03");
     progress_bar(text, sizeof text, 20, &p);
     assert_string_equal(text, "1.50/6  120/480  los");
     for (int width = 0; width < 200; width++) {
