@@ -57,6 +57,30 @@ static bool tables_check(Recipe *r, const TaskClass *class, Error *e) {
     return true;
 }
 
+/* The model must be the checkpoint's; what changes no output of it, or the masks alone, may differ. */
+static bool change_allowed(void *self, const RecipeChange *c, Error *e) {
+    static const char *const free[] = {"model.recompute", "model.drop_path", "model.mask_ratio",
+                                       "model.norm_pix_loss"};
+    for (int i = 0; i < COUNT(free); i++)
+        if (strcmp(c->path, free[i]) == 0) return true;
+    if (strncmp(c->path, "model.", 6) != 0) return true;
+    return error_set(e, ERROR_VALUE, "%s is %s, but %s was trained with %s", c->path, c->is,
+                     checkpoint_path((const Checkpoint *)self), c->was);
+}
+
+static bool same_task(const RunSettings *run, const Checkpoint *c, Error *e) {
+    const char *text = checkpoint_recipe(c);
+    Recipe *recipe = NULL;
+    RunSettings trained;
+    if (!text) return true; /* a bare file: its tensors must do */
+    bool fine = recipe_parse(&recipe, checkpoint_path(c), text, strlen(text), NULL, 0, e) &&
+                recipe_bind(recipe, &run_table, &trained, e);
+    recipe_close(recipe);
+    if (!fine || trained.task == run->task) return fine;
+    return error_set(e, ERROR_VALUE, "task is \"%s\", but %s was trained for \"%s\"",
+                     classes[run->task]->name, checkpoint_path(c), classes[trained.task]->name);
+}
+
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e) {
     *u = (Setup){0};
@@ -75,7 +99,9 @@ bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsign
     if (u->run.threads) omp_set_num_threads((int)u->run.threads);
     /* Bound once before the data is looked at: a misspelt key is told before a missing folder. */
     if (!tables_check(*r, class, e) || !recipe_finish(*r, e)) goto fail;
-    if (checkpoint && !checkpoint_classes(checkpoint, &u->name, &u->names, e)) goto fail;
+    if (checkpoint &&
+        (!same_task(&u->run, checkpoint, e) || !checkpoint_classes(checkpoint, &u->name, &u->names, e)))
+        goto fail;
     if (!data_settings_check(&u->data, e) || !data_open(u, parts, e)) goto fail;
     const Dataset *d = u->train_set ? u->train_set : u->test_set;
     int count = u->names ? u->names : d ? d->classes : 0;
@@ -85,7 +111,9 @@ bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsign
     u->task.mean = u->data.mean;
     u->task.std = u->data.std;
     u->text = recipe_text(*r, e);
-    if (u->text) return true;
+    const char *trained = checkpoint ? checkpoint_recipe(checkpoint) : NULL;
+    if (u->text && (!trained || recipe_changes(trained, u->text, change_allowed, (void *)checkpoint, e)))
+        return true;
 fail:
     if (strncmp(e->text, recipe, strlen(recipe)) != 0 && strncmp(e->text, "--set", 5) != 0)
         error_prefix(e, "%s", recipe);

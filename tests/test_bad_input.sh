@@ -59,6 +59,9 @@ if [ "$(id -u)" = 0 ]; then
     chmod 755 "$work/locked"
 fi
 
+classify='{"task": "classify", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2}, "train": {"batch": 8, "epochs": 1}}'
+recipe classify "$classify"
+
 # hostile files
 train "$work/good.json" --set data.train="$data" --out "$work/run" >/dev/null || exit 1
 sum() { find "$1" -type f -exec sha256sum {} + | sort | sha256sum; }
@@ -82,6 +85,8 @@ refused "a second start" 'run' train "$work/good.json" --set data.train="$data" 
 refused "another architecture" 'run|dim|shape' train "$work/good.json" --set data.train="$data" --set model.dim=64 --set train.epochs=2 --out "$work/run" --resume
 refused "another head count" 'model\.heads 2 .* 4' train "$work/good.json" --set data.train="$data" --set model.heads=4 --set train.epochs=2 --out "$work/run" --resume
 refused "another seed" 'seed 0 .* 9' train "$work/good.json" --set data.train="$data" --set seed=9 --set train.epochs=2 --out "$work/run" --resume
+refused "eval with other heads" 'good\.json: model\.heads is 4, but .* 2' "$lethe" eval "$work/good.json" --checkpoint "$work/run" --set model.heads=4 --set data.test="$data"
+refused "predict as another task" 'task is .*classify.* for .*mae' "$lethe" predict "$work/classify.json" --checkpoint "$work/run" --out "$work/p" "$photo"
 refused "another batch" 'train\.batch 8 .* 4' train "$work/good.json" --set data.train="$data" --set train.batch=4 --set train.epochs=2 --out "$work/run" --resume
 [ "$before" = "$(sum "$work/run")" ] || { echo "test_bad_input: a refused command changed the run" >&2; failed=1; }
 
@@ -94,8 +99,6 @@ refused "predict over its image" 'own/a\.png' "$lethe" predict "$work/run" --che
 cmp -s $photo "$work/own/a.png" || { echo "test_bad_input: predict wrote over its image" >&2; failed=1; }
 
 # a classifier wants classes, a head has its limits, batch norm wants two
-classify='{"task": "classify", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2}, "train": {"batch": 8, "epochs": 1}}'
-recipe classify "$classify"
 mkdir "$work/flat" && cp "$data"/person_0000/*.jpg "$work/flat"
 refused "no classes" 'classify\.json.*classes' train "$work/classify.json" --set data.train="$work/flat" --set model.classes=3 --set train.batch=4 --out "$work/r4"
 refused "no classes in the test set" 'data\.test.*flat.*classes' train "$work/classify.json" --set data.train="$data" --set data.test="$work/flat" --out "$work/r4"
