@@ -104,18 +104,19 @@ number() {
     sed -n "s/.*\"$2\": *\([0-9][0-9]*\).*/\1/p" "$1" | head -n 1
 }
 
-# Settings that make a recipe see about as many images as with the drawn faces, however many there are.
+# Settings that make a recipe take as many steps as with the drawn faces, however many images there are.
 fit_length() {
     settings="--set threads=$threads"
     [ -n "$data" ] || return 0
     images=$(find -L "$train" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) | wc -l)
     [ "$images" -ge 2 ] || fail "$train: fewer than two JPEG or PNG images"
     batch=$(number "$1" batch)
-    passes=$(($(number "$1" epochs) * drawn))
-    [ "$images" -ge "$batch" ] || batch=$images
-    epochs=$(((passes + images - 1) / images))
-    settings="$settings --set train.batch=$batch --set train.epochs=$epochs --set train.steps=$((passes / batch))"
-    settings="$settings --set train.eval_every=$((epochs / 20 + 1)) --set schedule.warmup_epochs=$((epochs / 20))"
+    steps=$(($(number "$1" epochs) * drawn / batch))
+    [ "$images" -ge "$batch" ] || batch=$images # so few are seen less often, not in many more steps
+    epochs=$(((steps * batch + images - 1) / images))
+    settings="$settings --set train.batch=$batch --set train.epochs=$epochs --set train.steps=$steps"
+    settings="$settings --set train.eval_every=$((epochs / 20 + 1)) --set train.checkpoint_every=$((steps / 10 + 1))"
+    settings="$settings --set schedule.warmup_epochs=$((epochs / 20))"
 }
 
 # The last test image of each of the first people; of a folder without people, its first images.
