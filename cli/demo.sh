@@ -182,7 +182,7 @@ report
 seconds=$(($(date +%s) - began))
 echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
 if [ $people -gt 0 ]; then
-    echo "Test accuracy: $(sed -n 's/.*"top1": *\([0-9.]*\).*/\1/p' demo/eval.json) % of" \
-        "$(number demo/eval.json samples) images of $people people."
+    printf 'Test accuracy: %.1f %% of %d images of %d people.\n' \
+        "$(sed -n 's/.*"top1": *\([0-9.]*\).*/\1/p' demo/eval.json)" "$(number demo/eval.json samples)" "$people"
 fi
 echo "Report: demo/report.html"
