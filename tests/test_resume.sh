@@ -36,7 +36,7 @@ for i in $(seq 20); do
     if [ $((i % 2)) = 0 ] || [ -n "$quick" ]; then
         "${command[@]}" --out "$work/cut" --resume >"$work/cut.log" 2>&1 &
         pid=$!
-        sleep "$(awk "BEGIN { print $whole * (10 + $((RANDOM % 40))) * 1e-9 }")" # 10 to 50 thousandths of the run
+        sleep "$(awk "BEGIN { print $whole * (5 + $((RANDOM % 30))) * 1e-9 }")" # 5 to 35 thousandths of the run
         kill -9 $pid 2>/dev/null && kills=$((kills + 1))
         wait $pid 2>/dev/null
     else
