@@ -208,7 +208,7 @@ static bool bench(Figures *f, char *const *set, int sets, int64_t batch, int64_t
                         .optim = &optim,
                         .schedule = &schedule};
         f->batch = train.batch;
-        f->dtype = run.dtype == 1 ? "bf16" : "f32";
+        f->dtype = dtype_name(run_dtype(&run));
         fine = train.accumulate == 1
                    ? true
                    : error_set(e, ERROR_VALUE, "train.accumulate: a benchmark's update is one forward pass");

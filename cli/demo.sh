@@ -51,6 +51,11 @@ is_image() {
     esac
 }
 
+# images_in FOLDER: all, a line each.
+images_in() {
+    find -L "$1" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \)
+}
+
 # Links one person's images into demo/images/train and, the last three tenths, into demo/images/test.
 split_person() {
     name=$(basename "$1")
@@ -108,7 +113,7 @@ number() {
 fit_length() {
     settings="--set threads=$threads"
     [ -n "$data" ] || return 0
-    images=$(find -L "$train" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) | wc -l)
+    images=$(images_in "$train" | wc -l)
     [ "$images" -ge 2 ] || fail "$train: fewer than two JPEG or PNG images"
     batch=$(number "$1" batch)
     steps=$(($(number "$1" epochs) * drawn / batch))
@@ -127,7 +132,7 @@ pick_shown() {
             printf '%s\n' "$last"
         done
     else
-        find -L "$data" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) | sort
+        images_in "$data" | sort
     fi | head -n $shown
 }
 

@@ -61,7 +61,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
                                        .log = warn};
         fine = setup_load(&test, recipe, u.test_set, &options, e);
     }
-    fine = fine && (step = step_create(u.run.dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e)) != NULL;
+    fine = fine && (step = step_create(run_dtype(&u.run), BACKEND_CPU, 0, e)) != NULL;
     if (fine) {
         step->seed = (uint64_t)u.run.seed;
         fine = u.task.class->evaluate(&u.task, step, &test, metric, &count, e);

@@ -92,14 +92,19 @@ static bool names_make(Predict *p, const OptionList *images, Error *e) {
 
 static bool names_check(const Predict *p, const OptionList *images, Error *e) {
     char path[FILE_PATH];
-    for (int i = 0; i < images->count; i++) {
-        if (!file_join(path, sizeof path, p->out, p->name[i], e)) return false;
-        if (file_kind(path) == FILE_NONE) continue;
-        for (int j = 0; j < images->count; j++)
-            if (file_same(path, images->item[j]))
-                return error_set(e, ERROR_VALUE, "%s: is one of the images; give another --out", path);
+    FileId there, *image = mem_zero((size_t)images->count, sizeof *image);
+    if (!image) return error_memory(e, (size_t)images->count * sizeof *image);
+    bool fine = true;
+    for (int i = 0; i < images->count; i++) file_id(images->item[i], &image[i]); /* no file has the id 0, 0 */
+    for (int i = 0; fine && i < images->count; i++) {
+        fine = file_join(path, sizeof path, p->out, p->name[i], e);
+        if (!fine || !file_id(path, &there)) continue;
+        for (int j = 0; fine && j < images->count; j++)
+            if (image[j].device == there.device && image[j].inode == there.inode)
+                fine = error_set(e, ERROR_VALUE, "%s: is one of the images; give another --out", path);
     }
-    return true;
+    mem_free(image);
+    return fine;
 }
 
 /* Loads what can be read of images first .. first + count; the others are warned of, and *e is the last
@@ -184,7 +189,7 @@ static bool predict(const char *recipe, const char *checkpoint, const char *out,
     bool fine = checkpoint_open(&c, checkpoint, note, e);
     if (fine && note[0]) fprintf(stderr, "lethe: warning: %s\n", note);
     fine = fine && setup_open(&p.u, recipe, set->item, set->count, 0, c, e) && task_load(&p.u.task, c, e);
-    fine = fine && (p.step = step_create(p.u.run.dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e)) != NULL;
+    fine = fine && (p.step = step_create(run_dtype(&p.u.run), BACKEND_CPU, 0, e)) != NULL;
     if (fine) {
         size_t bytes =
             (size_t)GROUP * 3 * (size_t)p.u.task.image_size * (size_t)p.u.task.image_size * sizeof *p.pixel;

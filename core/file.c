@@ -34,9 +34,11 @@ FileKind file_kind_link(const char *path) {
     return lstat(path, &s) == 0 ? kind_of(&s) : FILE_NONE;
 }
 
-bool file_same(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+bool file_id(const char *path, FileId *out) {
+    struct stat s;
+    if (stat(path, &s) != 0) return false;
+    *out = (FileId){s.st_dev, s.st_ino};
+    return true;
 }
 
 /* Reads on until the end or `room` bytes; -1 with errno on error. */

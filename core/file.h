@@ -40,8 +40,11 @@ typedef struct FileList {
 bool file_list_open(FileList *out, const char *folder, Error *e);
 void file_list_close(FileList *list);
 
-/* Do both paths lead to one file? */
-bool file_same(const char *a, const char *b);
+/* Equal for two paths that lead to one file. False: there is none. */
+typedef struct FileId {
+    uint64_t device, inode;
+} FileId;
+bool file_id(const char *path, FileId *out);
 
 /* Fills *e: "path: cannot VERB it: reason", the reason from errno `code`, with a hint where one helps. */
 bool file_error(Error *e, const char *path, const char *verb, int code);

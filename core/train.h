@@ -20,6 +20,10 @@ typedef struct RunSettings {
 } RunSettings;
 extern const RecipeTable run_table;
 
+static inline DType run_dtype(const RunSettings *run) {
+    return run->dtype == 1 ? DT_BF16 : DT_F32; /* in the order of the choices above */
+}
+
 #define TRAIN_FIELDS(X)                                                                                      \
     X(INT, batch, "train.batch", "64", 1, 1000000, "", "samples a forward pass, over all ranks")             \
     X(INT, accumulate, "train.accumulate", "1", 1, 100000, "", "forward passes an update")                   \

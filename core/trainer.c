@@ -28,7 +28,7 @@ bool trainer_open(Trainer *t, const TrainJob *job, Error *e) {
     task_layer_decay(job->task, o->layer_decay);
     t->lr = o->lr > 0 ? o->lr : o->blr * (double)(t->set->batch * t->set->accumulate) / 256;
     if (!batches_suffice(t, e) || !params_train(p, e) || !optim_open(&t->optim, o, p, e)) return false;
-    t->step = step_create(job->run->dtype == 1 ? DT_BF16 : DT_F32, BACKEND_CPU, 0, e);
+    t->step = step_create(run_dtype(job->run), BACKEND_CPU, 0, e);
     if (!t->step) return false;
     t->step->seed = (uint64_t)job->run->seed;
     return true;

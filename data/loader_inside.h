@@ -8,7 +8,6 @@
 #include "data/loader.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 typedef enum { SLOT_EMPTY, SLOT_FILLING, SLOT_FINISHING, SLOT_READY, SLOT_FAILED } SlotState;
 
@@ -68,7 +67,7 @@ typedef struct Loader {
     pthread_cond_t work, settled;
     bool stop;
     int64_t turns;
-    atomic_uchar *bad; /* [count] known to be corrupt */
+    bool *bad; /* [count] in the list of corrupt ones; touched with the lock held */
     Corrupt *corrupt;
     int64_t corrupts;
     size_t corrupt_room;

@@ -26,14 +26,14 @@ static bool list_corrupt(Loader *l, int64_t i, const char *reason, Error *e) {
     char *copy = mem_string(reason);
     if (!copy) return error_memory(e, strlen(reason) + 1);
     l->corrupt[l->corrupts++] = (Corrupt){i, copy};
-    atomic_store(&l->bad[i], 1);
+    l->bad[i] = true;
     return true;
 }
 
 /* Sample i cannot be read. False when the run shall end. Called with the lock held. */
 static bool note_corrupt(Loader *l, int64_t i, const Error *why, Error *e) {
     char text[sizeof why->text + 64];
-    if (atomic_load(&l->bad[i])) return true; /* another worker met it in the next batch */
+    if (l->bad[i]) return true; /* told already */
     if (l->set.corrupt == CORRUPT_STOP || why->code == ERROR_MEMORY) {
         *e = *why;
         return error_prefix(e, "%s", l->data->key);

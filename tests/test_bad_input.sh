@@ -2,11 +2,7 @@
 # What users get wrong and what strangers send: each one clear line on stderr that names the file and the field, exit
 # status 1, and nothing overwritten. Usage: tests/test_bad_input.sh [BUILD]
 set -u
-build=${1:-build}
-lethe=$PWD/$build/lethe
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=1
+. tests/sandbox.sh
 failed=0
 
 # refused NAME PATTERN COMMAND...: status 1, one line on stderr, and that line matches
@@ -59,8 +55,7 @@ if [ "$(id -u)" = 0 ]; then
     chmod 755 "$work/locked"
 fi
 
-classify='{"task": "classify", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2}, "train": {"batch": 8, "epochs": 1}}'
-recipe classify "$classify"
+recipe classify '{"task": "classify", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2}, "train": {"batch": 8, "epochs": 1}}'
 
 # hostile files
 train "$work/good.json" --set data.train="$data" --out "$work/run" >/dev/null || exit 1

@@ -5,12 +5,8 @@
 # by the clock and the full disk is left out.
 set -u
 quick=${LETHE_QUICK:-}
-build=${1:-build}
-lethe=$PWD/$build/lethe
+. tests/sandbox.sh
 faults=$PWD/$build/tests/faults.so
-work=$(mktemp -d)
-trap 'wait; rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=1
 
 fail() { echo "test_resume: $*" >&2; exit 1; }
 

@@ -3,11 +3,7 @@
 # whatever folders the test set has, and damaged images are skipped, counted and listed.
 # Usage: tests/test_runs.sh [BUILD]
 set -u
-build=${1:-build}
-lethe=$PWD/$build/lethe
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=1
+. tests/sandbox.sh
 failed=0
 complain() { echo "test_runs: $*" >&2; failed=1; }
 json() { sed -nE "s/.*\"$2\": ([0-9.e+-]+).*/\\1/p" "$1" | head -1; }
