@@ -35,8 +35,21 @@ typedef struct Error {
 
 #define LETHE_VERSION "0.1.0"
 
+/* For headers that CUDA C++ includes too. */
+#ifdef __cplusplus
+#define C_BEGIN  extern "C" {
+#define C_END    }
+#define NORETURN [[noreturn]]
+#else
+#define C_BEGIN
+#define C_END
+#define NORETURN _Noreturn
+#endif
+
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define COUNT(array)      ((int)(sizeof(array) / sizeof((array)[0])))
+
+C_BEGIN
 
 /* Fills *e and returns false, so that a failing function ends in `return error_set(e, ...)`. */
 bool error_set(Error *e, ErrorCode code, const char *format, ...) PRINTF_LIKE(3, 4);
@@ -46,10 +59,10 @@ bool error_prefix(Error *e, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* What no caller can be told of, though it is no mistake of ours (step memory is out): prints the line to
  * stderr and ends the program with status 1. Checkpoints are whole or absent all the same. */
-_Noreturn void give_up(const char *format, ...) PRINTF_LIKE(1, 2);
+NORETURN void give_up(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* A programmer's mistake: prints the line to stderr and aborts. */
-_Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
+NORETURN void die(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* Memory of the host that outlives a step. All of Lethe's own heap memory passes here, so that tests can
  * count it and make the n-th request fail. Sizes are in bytes; NULL is returned only when memory is out. */
@@ -68,5 +81,7 @@ void mem_fail_after(int64_t n); /* tests: the n-th request from now on returns N
 
 /* Fills *e for an allocation of `size` bytes that failed; returns false. */
 bool error_memory(Error *e, size_t size);
+
+C_END
 
 #endif

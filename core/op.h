@@ -80,6 +80,8 @@ struct Op {
 #define ON_CPU(f) f
 #endif
 
+C_BEGIN
+
 /* The rows, by name; op_rows is NULL-terminated. */
 extern const Op *const op_rows[];
 
@@ -91,7 +93,7 @@ Tensor *op_run(Step *s, const Op *op, OpCall *c);
 Tensor *op_out(OpCall *c, int k, DType dtype, int ndim, const int64_t *dim);
 Tensor *op_out_like(OpCall *c, int k, const Tensor *like); /* shape and dtype of `like` */
 Tensor *op_save(OpCall *c, int k, DType dtype, int ndim, const int64_t *dim);
-_Noreturn void op_die(const OpCall *c, const char *why); /* names op, its input shapes and why */
+NORETURN void op_die(const OpCall *c, const char *why); /* names op, its input shapes and why */
 
 /* For backward kernels: the gradient of in[k] to add into, or NULL when nobody wants it. With `fresh` the
  * caller learns whether it must overwrite; without it new memory comes zeroed. */
@@ -106,5 +108,7 @@ void op_scratch_free(OpCall *c, void *p);
 
 /* The table op x backend, forward and backward, with every hole shown: `make kernels`. */
 bool op_print_kernels(void);
+
+C_END
 
 #endif

@@ -28,10 +28,23 @@ typedef enum {
     INTERPOLATE_BICUBIC_PILLOW,   /* the same with a = -0.5 */
 } InterpolateKind;
 
+C_BEGIN
+
 #define OP(name, arguments)                                                                                  \
     Tensor *op_##name arguments;                                                                             \
     extern const Op name##_row;
 #include "core/ops.def"
 #undef OP
+
+/* The CUDA twins, in core/op/NAME.cu; a row names those that exist, by ON_CUDA. */
+#ifdef LETHE_CUDA
+#define OP(name, arguments)                                                                                  \
+    void name##_forward_cuda(OpCall *c);                                                                     \
+    void name##_backward_cuda(OpCall *c);
+#include "core/ops.def"
+#undef OP
+#endif
+
+C_END
 
 #endif

@@ -25,6 +25,8 @@ typedef struct Rng {
     int left; /* unread words in out */
 } Rng;
 
+C_BEGIN
+
 /* One Philox block: four words from a counter and a key. */
 void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
@@ -40,5 +42,7 @@ double rng_beta(Rng *r, double a, double b);        /* Beta(a, b) from two gamma
 uint64_t rng_below(Rng *r, uint64_t n);             /* 0 .. n-1, unbiased; n > 0 */
 void rng_shuffle(Rng *r, uint32_t *list, size_t n); /* Fisher-Yates, in place */
 uint64_t rng_hash(const char *text);                /* FNV-1a, 64 bits */
+
+C_END
 
 #endif

@@ -25,14 +25,18 @@ struct Step {
     bool again;     /* backward is running a segment once more: running statistics stay as they are */
     uint64_t seed;
     int64_t index;         /* global step: keys dropout */
-    const int64_t *sample; /* [batch] ids: key dropout and drop path per sample; NULL: 0, 1, 2, .. */
-    double flops;          /* matmul-like FLOPs since step_begin */
-    size_t kept;           /* bytes the tape held when backward began: the activations it must keep */
-    bool check;            /* look at every output and gradient for the first that is not finite */
-    char bad[160];         /* what was found; "" while all is finite */
-    StepClock *clock;      /* NULL: off */
+    const int64_t *sample; /* [batch] ids: key dropout and drop path per sample; NULL: 0, 1, 2, .. On CUDA in
+                              device memory, */
+    const int64_t *index_at; /* as is the global step, which a captured graph reads anew; NULL: `index` */
+    double flops;            /* matmul-like FLOPs since step_begin */
+    size_t kept;             /* bytes the tape held when backward began: the activations it must keep */
+    bool check;              /* look at every output and gradient for the first that is not finite */
+    char bad[160];           /* what was found; "" while all is finite */
+    StepClock *clock;        /* NULL: off */
     struct StepInner *inner;
 };
+
+C_BEGIN
 
 /* `limit`: most bytes of step memory (address space only until touched); 0: all of the machine's memory. */
 Step *step_create(DType compute, Backend backend, size_t limit, Error *e);
@@ -79,5 +83,7 @@ void step_block_free(Step *s, void *p);
 void step_drop(Step *s, Tensor *t); /* gives up one hold */
 void step_pass_grad(Step *s, Tensor *t, Tensor *g);
 void step_check(Step *s, const OpCall *c, bool backward); /* fills s->bad at the first value not finite */
+
+C_END
 
 #endif

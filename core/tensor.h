@@ -40,6 +40,8 @@ struct Tensor {
     int32_t holds;       /* step tensors: tape nodes and scopes that still need the data */
 };
 
+C_BEGIN
+
 size_t dtype_size(DType d);
 const char *dtype_name(DType d); /* "f32", "bf16", "i32", "u8" */
 
@@ -94,5 +96,7 @@ static inline void tensor_put(const Tensor *t, int64_t i, real v) {
 static inline void tensor_add(const Tensor *t, int64_t i, real v) {
     tensor_put(t, i, tensor_at(t, i) + v);
 }
+
+C_END
 
 #endif
