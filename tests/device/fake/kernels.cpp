@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
 #include <sys/mman.h>
@@ -110,12 +111,12 @@ void fiber_main() {
 }
 
 Fiber *fiber_make() {
-    Fiber *f = new Fiber();
     void *p =
         mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED || mprotect(p, PAGE, PROT_NONE) != 0) wrong("no memory for the stack of a thread");
+    Fiber *f = new ((uint8_t *)p + STACK - (sizeof *f + 63) / 64 * 64) Fiber(); /* above its stack */
     f->stack = (uint8_t *)p;
-    void **top = (void **)(f->stack + STACK) - 8; /* six registers, where to go, and no way back */
+    void **top = (void **)f - 8; /* six registers, where to go, and no way back */
     top[6] = (void *)fiber_main;
     f->top = top;
     return f;
