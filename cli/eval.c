@@ -2,6 +2,7 @@
 #include "cli/options.h"
 #include "cli/setup.h"
 
+#include "core/comm.h"
 #include "core/json.h"
 
 #include <inttypes.h>
@@ -32,6 +33,11 @@ static bool write_json(const char *path, const Setup *u, const char *checkpoint,
     return file_write(path, text, n, e);
 }
 
+/* The batch, or a little more, so that the ranks can share it. */
+static int64_t shared_batch(int64_t batch) {
+    return (batch + comm_size() - 1) / comm_size() * comm_size();
+}
+
 static bool eval(const char *recipe, const char *checkpoint, const OptionList *set, const char *json,
                  Error *e) {
     Setup u = {0};
@@ -45,7 +51,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
     int64_t skipped = 0;
     const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
     bool fine = checkpoint_open(&c, checkpoint, note, e);
-    if (fine && note[0]) fprintf(stderr, "lethe: warning: %s\n", note);
+    if (fine && note[0] && comm_first()) fprintf(stderr, "lethe: warning: %s\n", note);
     fine = fine && setup_open(&u, recipe, set->item, set->count, SETUP_TEST, c, e);
     if (fine && !u.test_set)
         fine = error_set(e, ERROR_VALUE,
@@ -54,20 +60,27 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
     if (fine) {
         const LoaderOptions options = {.set = &u.data,
                                        .image_size = u.task.image_size,
-                                       .batch = u.train.batch,
-                                       .ranks = 1,
+                                       .batch = shared_batch(u.train.batch),
+                                       .rank = comm_rank(),
+                                       .ranks = comm_size(),
+                                       .processors = comm_processors(),
                                        .seed = (uint64_t)u.run.seed,
                                        .classes = u.task.classes,
                                        .log = warn};
         fine = setup_load(&test, recipe, u.test_set, &options, e);
     }
+    fine = comm_agree(fine, e);
     fine = fine && (step = step_create(run_dtype(&u.run), BACKEND_CPU, 0, e)) != NULL;
     if (fine) {
         step->seed = (uint64_t)u.run.seed;
         fine = u.task.class->evaluate(&u.task, step, &test, metric, &count, e);
     }
     if (fine) {
-        skipped = setup_tell_skipped(u.test_set, &test);
+        double all = (double)setup_tell_skipped(u.test_set, &test);
+        comm_sum(&all, 1);
+        skipped = (int64_t)all;
+    }
+    if (fine && comm_first()) {
         printf("%s on %" PRId64 " samples:", checkpoint_path(c), test.samples - skipped);
         for (int i = 0; i < count; i++) printf(" %s %.6g", metric[i].name, metric[i].value);
         putchar('\n');

@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "core/comm.h"
 #include "core/device.h"
 #include "core/nearest.h"
 
@@ -11,21 +12,25 @@ typedef struct Verb {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *about;
+    bool ranks; /* may run under mpirun */
 } Verb;
 
 static const Verb verbs[] = {
-    {"train", cli_train, "train what a recipe says; resume after a kill"},
-    {"eval", cli_eval, "measure a checkpoint on the test data"},
-    {"predict", cli_predict, "draw what a checkpoint makes of images"},
-    {"inspect", cli_inspect, "list what is in a checkpoint or a .safetensors file"},
-    {"synth", cli_synth, "draw a data set: faces, shapes or cells"},
-    {"report", cli_report, "write a page about runs: curves, pictures, accuracy"},
-    {"bench", cli_bench, "measure training speed and memory"},
-    {"help", cli_help, "this list; `lethe help recipe`: every key of a recipe"},
+    {"train", cli_train, "train what a recipe says; resume after a kill", true},
+    {"eval", cli_eval, "measure a checkpoint on the test data", true},
+    {"predict", cli_predict, "draw what a checkpoint makes of images", false},
+    {"inspect", cli_inspect, "list what is in a checkpoint or a .safetensors file", false},
+    {"synth", cli_synth, "draw a data set: faces, shapes or cells", false},
+    {"report", cli_report, "write a page about runs: curves, pictures, accuracy", false},
+    {"bench", cli_bench, "measure training speed and memory", false},
+    {"help", cli_help, "this list; `lethe help recipe`: every key of a recipe", false},
 };
 
+/* Why the verb failed; main tells it when the ranks have agreed on it. */
+static Error failure;
+
 int cli_fail(const Error *e) {
-    fprintf(stderr, "lethe: %s\n", e->text);
+    failure = *e;
     return 1;
 }
 
@@ -34,11 +39,21 @@ static void usage(FILE *out) {
     for (int i = 0; i < COUNT(verbs); i++) fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].about);
 }
 
+static int one_process(const char *verb) {
+    Error e;
+    error_set(&e, ERROR_STATE,
+              "lethe %s runs as one process, and mpirun started %d; train and eval share work", verb,
+              comm_size());
+    return cli_fail(&e);
+}
+
 /* The verb argv[0], with its arguments. */
 static int verb_run(int argc, char **argv) {
     const Verb *near = NULL;
     int distance = nearest_limit(argv[0]) + 1;
     for (int i = 0; i < COUNT(verbs); i++) {
+        if (!strcmp(argv[0], verbs[i].name) && !verbs[i].ranks && comm_size() > 1)
+            return one_process(argv[0]);
         if (!strcmp(argv[0], verbs[i].name)) return verbs[i].run(argc, argv);
         int d = nearest_distance(argv[0], verbs[i].name);
         if (d < distance) near = &verbs[i], distance = d;
@@ -74,7 +89,11 @@ int main(int argc, char **argv) {
     } else if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         usage(stdout);
     } else {
-        status = verb_run(argc - 1, argv + 1);
+        Error e = {0};
+        status = comm_open(&e) ? verb_run(argc - 1, argv + 1) : cli_fail(&e);
+        bool first = comm_first();
+        if (!comm_close(status == 0, &failure)) status = 1;
+        if (status && first && failure.text[0]) fprintf(stderr, "lethe: %s\n", failure.text);
     }
     if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE) return status; /* `| head` is no error */
     fputs("lethe: standard output cannot be written\n", stderr);

@@ -1,5 +1,6 @@
 #include "cli/setup.h"
 
+#include "core/comm.h"
 #include "mim/classify.h"
 #include "mim/mae.h"
 
@@ -128,9 +129,11 @@ bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderO
 int64_t setup_tell_skipped(const Dataset *d, const Source *source) {
     LoaderCorrupt c;
     int64_t n = d && source->self ? loader_corrupt_count(source) : 0;
+    char who[40] = "";
+    if (comm_size() > 1) snprintf(who, sizeof who, " by rank %d", comm_rank());
     if (n)
-        fprintf(stderr, "%" PRId64 " of %" PRId64 " images of %s could not be read and were skipped:\n", n,
-                d->count, d->key);
+        fprintf(stderr, "%" PRId64 " of %" PRId64 " images of %s could not be read and were skipped%s:\n", n,
+                d->count, d->key, who);
     for (int64_t k = 0; k < n && loader_corrupt_at(source, k, &c); k++) fprintf(stderr, "  %s\n", c.reason);
     return n;
 }

@@ -2,20 +2,28 @@
 #include "cli/options.h"
 #include "cli/setup.h"
 
+#include "core/comm.h"
+#include "core/trace.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: lethe train RECIPE [--out DIR] [--set key=value]... [--resume] [--init FILE] [--keep N]\n\n"
+    "usage: lethe train RECIPE [--out DIR] [--set key=value]... [--resume] [--init FILE] [--keep N]\n"
+    "       [--trace FILE]\n\n"
     "  RECIPE      a recipe, or a run's folder: the recipe in it\n"
     "  --out DIR   the run's folder (default: runs/ and the recipe's name; where RECIPE is a run's folder, "
     "that)\n"
     "  --set k=v   overrides one key; `lethe help recipe` lists them\n"
     "  --resume    go on from the last whole checkpoint in DIR; begin if there is none\n"
     "  --init FILE weights to start from: a run, a checkpoint or a .safetensors file\n"
-    "  --keep N    newest checkpoints kept beside the best; 0: all (--set train.keep=N)\n\n"
+    "  --keep N    newest checkpoints kept beside the best; 0: all (--set train.keep=N)\n"
+    "  --trace F   when each rank loads, computes and sums gradients, as Chrome trace JSON\n\n"
+    "mpirun -np N lethe train ... shares the batch among N processes; the result is the same. SIGTERM, "
+    "SIGUSR1 "
+    "and\nthe first SIGINT write a checkpoint and end the run.\n"
     "DIR holds recipe.json, metrics.jsonl, TensorBoard events, manifest.jsonl and checkpoints/STEP with "
     "links\n"
     "checkpoints/last and checkpoints/best.\n";
@@ -30,34 +38,46 @@ static bool default_out(char *out, size_t size, const char *recipe, Error *e) {
     return error_set(e, ERROR_LIMIT, "%s: the path is too long", recipe);
 }
 
+/* Both data sets, each rank with its part of every batch. */
+static bool sources_open(Source *train, Source *test, Setup *u, const char *recipe, Log *warn, Error *e) {
+    LoaderOptions options = {.set = &u->data,
+                             .image_size = u->task.image_size,
+                             .batch = u->train.batch,
+                             .rank = comm_rank(),
+                             .ranks = comm_size(),
+                             .processors = comm_processors(),
+                             .train = true,
+                             .seed = (uint64_t)u->run.seed,
+                             .classes = u->task.classes,
+                             .log = warn};
+    if (!setup_load(train, recipe, u->train_set, &options, e)) return false;
+    options.train = false;
+    return !u->test_set || setup_load(test, recipe, u->test_set, &options, e);
+}
+
+/* --init on rank 0, which will share its weights when the run begins. */
+static bool init_take(Setup *u, const char *init, const char *into, bool resume, Error *e) {
+    char note[2000];
+    if (!init || !comm_first() || (resume && checkpoint_any(into))) return true;
+    if (!task_init_from(&u->task, init, note, sizeof note, e)) return false;
+    printf("%s\n", note);
+    fflush(stdout);
+    return true;
+}
+
 static bool train(const char *recipe, const char *out, const OptionList *set, bool resume, const char *init,
-                  Error *e) {
+                  const char *trace, Error *e) {
     Setup u;
     Source train = {0}, test = {0};
     Log *warn = NULL; /* of the loaders: console only, beside the run's own log */
-    char folder[FILE_PATH], note[2000];
+    char folder[FILE_PATH];
     const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
     if (!out && !default_out(folder, sizeof folder, recipe, e)) return false;
     if (!setup_open(&u, recipe, set->item, set->count, SETUP_TRAIN | SETUP_TEST, NULL, e)) return false;
-    LoaderOptions options = {.set = &u.data,
-                             .image_size = u.task.image_size,
-                             .batch = u.train.batch,
-                             .ranks = 1,
-                             .train = true,
-                             .seed = (uint64_t)u.run.seed,
-                             .classes = u.task.classes};
-    bool fine = log_open(&warn, NULL, &quiet, 0, e);
-    options.log = warn;
-    fine = fine && setup_load(&train, recipe, u.train_set, &options, e);
-    options.train = false;
-    if (fine && u.test_set) fine = setup_load(&test, recipe, u.test_set, &options, e);
     const char *into = out ? out : folder;
-    if (fine && init && !(resume && checkpoint_any(into))) {
-        fine = task_init_from(&u.task, init, note, sizeof note, e);
-        if (fine) printf("%s\n", note);
-        fflush(stdout);
-    }
-    if (fine && (double)u.train.epochs <= u.schedule.warmup)
+    bool fine = log_open(&warn, NULL, &quiet, 0, e) && sources_open(&train, &test, &u, recipe, warn, e) &&
+                init_take(&u, init, into, resume, e) && (!trace || trace_open(trace, e));
+    if (fine && comm_first() && (double)u.train.epochs <= u.schedule.warmup)
         fprintf(stderr,
                 "warning: schedule.warmup_epochs is %g, and train.epochs %" PRId64
                 ": the learning rate never reaches its peak\n",
@@ -73,7 +93,7 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
                               .out = into,
                               .recipe = u.text,
                               .resume = resume};
-        fine = train_run(&job, e);
+        fine = train_run(&job, e) && trace_close(e);
     }
     setup_tell_skipped(u.train_set, &train);
     setup_tell_skipped(u.test_set, &test);
@@ -86,13 +106,18 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
 
 int cli_train(int argc, char **argv) {
     Error e = {0};
-    const char *out = NULL, *init = NULL, *keep = NULL;
+    const char *out = NULL, *init = NULL, *keep = NULL, *trace = NULL;
     char setting[64];
     bool resume = false;
     OptionList set = {0}, rest = {0};
     const Option options[] = {
-        {"out", OPTION_TEXT, &out},   {"set", OPTION_LIST, &set},   {"resume", OPTION_FLAG, &resume},
-        {"init", OPTION_TEXT, &init}, {"keep", OPTION_TEXT, &keep}, {0},
+        {"out", OPTION_TEXT, &out},
+        {"set", OPTION_LIST, &set},
+        {"resume", OPTION_FLAG, &resume},
+        {"init", OPTION_TEXT, &init},
+        {"keep", OPTION_TEXT, &keep},
+        {"trace", OPTION_TEXT, &trace},
+        {0},
     };
     int done = options_read(argc, argv, usage, options, &rest, &e);
     if (done >= 0) return done ? cli_fail(&e) : 0;
@@ -104,5 +129,5 @@ int cli_train(int argc, char **argv) {
         snprintf(setting, sizeof setting, "train.keep=%.40s", keep);
         if (!options_put(&set, setting, &e)) return cli_fail(&e);
     }
-    return train(rest.item[0], out, &set, resume, init, &e) ? 0 : cli_fail(&e);
+    return train(rest.item[0], out, &set, resume, init, trace, &e) ? 0 : cli_fail(&e);
 }

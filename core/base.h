@@ -31,6 +31,7 @@ typedef enum {
 typedef struct Error {
     ErrorCode code;
     char text[1000]; /* one line, no newline, NUL-terminated */
+    bool agreed;     /* every rank has it (core/comm.h) */
 } Error;
 
 #define LETHE_VERSION "0.1.0"
@@ -60,6 +61,10 @@ bool error_prefix(Error *e, const char *format, ...) PRINTF_LIKE(2, 3);
 /* What no caller can be told of, though it is no mistake of ours (step memory is out): prints the line to
  * stderr and ends the program with status 1. Checkpoints are whole or absent all the same. */
 NORETURN void give_up(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* What give_up and die do last, instead of ending this process alone; NULL: nothing. Set by core/comm.c, so
+ * that the other ranks end too. */
+extern void (*error_last_words)(void);
 
 /* A programmer's mistake: prints the line to stderr and aborts. */
 NORETURN void die(const char *format, ...) PRINTF_LIKE(1, 2);

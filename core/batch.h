@@ -6,7 +6,8 @@
 #include "core/tensor.h"
 
 typedef struct Batch {
-    int n;                   /* samples */
+    int n;                   /* samples: of this rank */
+    int whole;               /* samples that all ranks have together */
     Tensor image;            /* f32 [n, 3, H, W], normalised */
     const int64_t *id;       /* sample ids: the sample's place in its data set, stable for ever */
     const int32_t *label;    /* class of each sample; -1 where the data set has none */

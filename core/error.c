@@ -9,6 +9,7 @@ bool error_set(Error *e, ErrorCode code, const char *format, ...) {
     va_list args;
     va_start(args, format);
     e->code = code;
+    e->agreed = false;
     vsnprintf(e->text, sizeof e->text, format, args);
     va_end(args);
     return false;
@@ -31,6 +32,8 @@ bool error_memory(Error *e, size_t size) {
     return error_set(e, ERROR_MEMORY, "out of memory: %zu bytes were wanted", size);
 }
 
+void (*error_last_words)(void);
+
 void give_up(const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -38,6 +41,7 @@ void give_up(const char *format, ...) {
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
+    if (error_last_words) error_last_words();
     _exit(1);
 }
 
@@ -48,5 +52,6 @@ void die(const char *format, ...) {
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
+    if (error_last_words) error_last_words();
     abort();
 }

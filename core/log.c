@@ -216,7 +216,9 @@ bool log_open(Log **out, const char *folder, const LogTotals *totals, int64_t re
     l->totals = *totals;
     l->rows = -1;
     l->silent = totals->console < 0;
-    l->terminal = totals->console >= 0 && isatty(totals->console);
+    l->terminal =
+        totals->console >= 0 && isatty(totals->console) &&
+        !getenv("OMPI_COMM_WORLD_SIZE"); /* mpirun shows a terminal, whatever it passes lines on to */
     if (l->totals.interval < 1) l->totals.interval = 1;
     if (folder && !rows_open(l, folder, resume_step, e)) goto fail;
     if (folder && !events_open(&l->events, folder, resume_step > 0 ? resume_step + 1 : 0, e)) goto fail;

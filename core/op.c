@@ -33,6 +33,7 @@ Tensor *op_run(Step *s, const Op *op, OpCall *c) {
     c->record = wanted && s->recording && op->backward[BACKEND_REF];
     if (!op->forward[s->backend] || (c->record && !op->backward[s->backend]))
         die("%s has no kernel for %s", op->name, backend_name[s->backend]);
+    if (wanted && op->backward[BACKEND_REF]) step_count_uses(s, c);
     op->shape(c);
     if (op->flops) s->flops += op->flops(c, false);
     double began = s->clock ? clock_seconds() : 0;

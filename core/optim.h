@@ -44,27 +44,42 @@ extern const RecipeTable schedule_table;
  * warm-up. */
 double schedule_lr(const ScheduleSettings *s, double lr, double epoch, double epochs);
 
+/* A stretch of the slabs of trained parameters that this rank updates: elements begin .. end - 1; its moments
+ * stand from `at` on. Without sharding there is one: all. */
+typedef struct OptimPart {
+    int64_t begin, end, at;
+} OptimPart;
+
 typedef struct Optim {
     const OptimSettings *set;
     Params *params;
-    int64_t steps;        /* updates made */
-    real *first, *second; /* AdamW: moments; SGD, LARS: first = momentum, no second. Layout of params->grad */
-    real *average;        /* EMA of the trained parameters, or NULL */
+    int64_t steps; /* updates made */
+    OptimPart *part;
+    int parts;
+    bool sharded;         /* other ranks have other parts (ZeRO stage 1; Rajbhandari et al. 2020) */
+    real *first, *second; /* AdamW: moments; SGD, LARS: first = momentum, no second. Of this rank's parts */
+    real *average;        /* EMA of the trained parameters, in the layout of params->grad, or NULL */
     double *partial;      /* of the norm: one sum a stretch */
     int64_t stretches;
 } Optim;
 
-bool optim_open(Optim *o, const OptimSettings *set, Params *params, Error *e);
+/* `part` NULL: all of it. Copied. */
+bool optim_open(Optim *o, const OptimSettings *set, Params *params, const OptimPart *part, int parts,
+                Error *e);
 void optim_close(Optim *o);
 
-/* Square root of the sum of squares of all gradients, summed in a fixed order. Not finite if any is not. */
+/* Square root of the sum of squares of all gradients, summed in a fixed order. Not finite if any is not.
+ * Collective where sharded. */
 double optim_norm(Optim *o);
-/* One update with the gradients times `scale` (clipping). */
+/* One update of this rank's parts with the gradients times `scale` (clipping). */
 void optim_update(Optim *o, double lr, double scale);
+/* Moves the average towards the weights, when all of them are updated. */
+void optim_average(Optim *o);
 /* Puts the averaged weights in the model's place, and back: swaps. Does nothing without an EMA. */
 void optim_swap_average(Optim *o);
 /* The optimizer's tensors for a checkpoint: kind 0 "m.NAME", 1 "v.NAME", 2 "ema.NAME". i < params->count;
- * NULL where parameter i has none. The header is written to *room. */
-Tensor *optim_tensor(const Optim *o, int kind, int i, Tensor *room);
+ * NULL where parameter i has none. The header is written to *room; its data lies in `slab`, which has the
+ * layout of params->grad. */
+Tensor *optim_tensor(const Optim *o, int kind, int i, real *slab, Tensor *room);
 
 #endif

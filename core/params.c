@@ -17,7 +17,7 @@ Tensor *params_add(Params *p, const char *name, int ndim, const int64_t *dim, In
     strcpy(q->name, name);
     size_t n = strlen(name);
     bool is_bias = n >= 5 && strcmp(name + n - 5, ".bias") == 0;
-    q->tensor = (Tensor){.ndim = ndim, .dtype = DT_F32, .name = q->name};
+    q->tensor = (Tensor){.ndim = ndim, .dtype = DT_F32, .name = q->name, .param = true};
     memcpy(q->tensor.dim, dim, (size_t)ndim * sizeof *dim);
     q->init = init;
     q->decay = ndim > 1 && !is_bias;
@@ -72,56 +72,78 @@ static void fill(Param *q, uint64_t seed) {
     }
 }
 
-bool params_build(Params *p, uint64_t seed, Error *e) {
-    p->values = 0;
-    for (int i = 0; i < p->count; i++) p->values += (tensor_count(&p->list[i]->tensor) + 15) / 16 * 16;
-    p->value = mem_zero((size_t)p->values, sizeof *p->value);
-    if (!p->value) return error_memory(e, (size_t)p->values * sizeof *p->value);
-    real *at = p->value;
+static int64_t room_of(const Param *q) {
+    return (tensor_count(&q->tensor) + 15) / 16 * 16;
+}
+
+/* Lays out the values: the trained ones first, then from `trained` rounded up to `multiple` on the frozen
+ * ones. What they are now is kept. */
+static bool values_place(Params *p, int64_t multiple, Error *e) {
+    int64_t trained = 0, frozen = 0;
+    for (int i = 0; i < p->count; i++) *(p->list[i]->frozen ? &frozen : &trained) += room_of(p->list[i]);
+    trained = (trained + multiple - 1) / multiple * multiple;
+    real *value = mem_zero((size_t)(trained + frozen), sizeof *value), *old = p->value;
+    if (!value) return error_memory(e, (size_t)(trained + frozen) * sizeof *value);
+    real *at[2] = {value, value + trained};
     for (int i = 0; i < p->count; i++) {
-        p->list[i]->tensor.data = at;
-        at += (tensor_count(&p->list[i]->tensor) + 15) / 16 * 16;
+        Tensor *t = &p->list[i]->tensor;
+        real **to = &at[p->list[i]->frozen];
+        if (t->data) memcpy(*to, t->data, tensor_bytes(t));
+        t->data = *to;
+        *to += room_of(p->list[i]);
     }
+    mem_free(old);
+    p->value = value;
+    p->values = trained + frozen;
+    p->trained = trained;
+    return true;
+}
+
+bool params_build(Params *p, uint64_t seed, Error *e) {
+    if (!values_place(p, 1, e)) return false;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < p->count; i++) fill(p->list[i], seed);
     return true;
 }
 
-bool params_train(Params *p, Error *e) {
-    p->trained = 0;
-    for (int i = 0; i < p->count; i++)
-        if (!p->list[i]->frozen) p->trained += (tensor_count(&p->list[i]->tensor) + 15) / 16 * 16;
-    p->grad = mem_zero((size_t)p->trained + 16, sizeof *p->grad);
+bool params_train(Params *p, int64_t multiple, Error *e) {
+    if (!values_place(p, multiple, e)) return false;
+    p->grad = mem_zero((size_t)p->trained, sizeof *p->grad);
     Tensor *header = mem_zero((size_t)p->count + 1, sizeof *header);
     if (!p->grad || !header) {
         mem_free(header);
         return error_memory(e, (size_t)p->trained * sizeof *p->grad);
     }
     p->header = header;
-    real *at = p->grad;
     for (int i = 0; i < p->count; i++) {
         Tensor *t = &p->list[i]->tensor;
         if (p->list[i]->frozen) continue;
         header[i] = *t;
-        header[i].data = at;
+        header[i].data = p->grad + (tensor_real(t) - p->value);
+        header[i].param = false;
         t->grad = &header[i];
         t->needs_grad = t->grad_fresh = true;
-        at += (tensor_count(t) + 15) / 16 * 16;
     }
     return true;
+}
+
+void params_begin(Params *p) {
+    for (int i = 0; i < p->count; i++) p->list[i]->tensor.uses = 0;
 }
 
 void params_zero_grad(Params *p) {
     for (int i = 0; i < p->count; i++) p->list[i]->tensor.grad_fresh = p->list[i]->tensor.grad != NULL;
 }
 
+void params_settle_one(Param *q) {
+    Tensor *t = &q->tensor;
+    if (!t->grad || !t->grad_fresh) return;
+    memset(t->grad->data, 0, tensor_bytes(t));
+    t->grad_fresh = false;
+}
+
 void params_settle_grad(Params *p) {
-    for (int i = 0; i < p->count; i++) {
-        Tensor *t = &p->list[i]->tensor;
-        if (!t->grad || !t->grad_fresh) continue;
-        memset(t->grad->data, 0, tensor_bytes(t));
-        t->grad_fresh = false;
-    }
+    for (int i = 0; i < p->count; i++) params_settle_one(p->list[i]);
 }
 
 void params_free(Params *p) {

@@ -42,6 +42,8 @@ typedef struct Params {
     Tensor *header;          /* of the gradients */
     int64_t values, trained; /* lengths of the slabs, each tensor rounded up to 64 bytes of floats */
 } Params;
+/* `value` begins with the trained parameters, in the order and at the places that `grad` has them: element i
+ * of the one belongs to element i of the other. `trained` is a multiple of what params_train was given. */
 
 /* Declares a parameter. The tensor has no data before params_build. Dies if memory is out or a name comes
  * twice. */
@@ -49,11 +51,14 @@ Tensor *params_add(Params *p, const char *name, int ndim, const int64_t *dim, In
 Param *params_of(Tensor *t);
 
 bool params_build(Params *p, uint64_t seed, Error *e); /* values; gradients come with params_train */
-bool params_train(Params *p, Error *e);                /* gradients for all that is not frozen */
+/* Gradients for all that is not frozen; `trained` becomes a multiple of `multiple` elements. */
+bool params_train(Params *p, int64_t multiple, Error *e);
 void params_free(Params *p);
 Param *params_find(const Params *p, const char *name); /* NULL: no such */
 
+void params_begin(Params *p);       /* before a step's forward: no call has used any yet */
 void params_zero_grad(Params *p);   /* marks every gradient as not yet written: the first writer overwrites */
 void params_settle_grad(Params *p); /* after backward: what nobody wrote becomes zero */
+void params_settle_one(Param *q);   /* the same for one */
 
 #endif

@@ -29,6 +29,7 @@ struct StepInner {
     int nodes, node_room;
     Tensor **held; /* what open scopes hold, in order of making */
     int helds, held_room;
+    bool segment; /* forward of a segment that backward will run again */
 };
 
 /* ---- headers and lists: grow in the first steps, then stay ---- */
@@ -267,6 +268,22 @@ static void node_hold(Step *s, Node *n, int sign) {
     }
 }
 
+/* A call counts once, when it is run forward, be it on the tape or in a segment that comes back in backward.
+ */
+void step_count_uses(Step *s, const OpCall *c) {
+    if (s->again || !(s->recording || s->inner->segment)) return;
+    for (int k = 0; k < OP_IN; k++)
+        if (c->in[k] && c->in[k]->param && c->in[k]->needs_grad) c->in[k]->uses++;
+}
+
+static void uses_done(Step *s, const OpCall *c) {
+    for (int k = 0; k < OP_IN; k++) {
+        Tensor *t = c->in[k];
+        if (!t || !t->param || !t->needs_grad || --t->uses > 0) continue;
+        if (s->written) s->written(s->written_self, t);
+    }
+}
+
 static Node *node_add(Step *s) {
     struct StepInner *in = s->inner;
     if (in->nodes == in->node_room) in->node = list_grow(in->node, &in->node_room, sizeof *in->node);
@@ -367,6 +384,7 @@ static void backward_to(Step *s, int mark) {
             node_recompute(s, n);
         else if (wanted)
             node_run(s, n);
+        if (!n->again) uses_done(s, &n->call);
         for (int k = 0; k < OP_OUT; k++) {
             Tensor *t = n->call.out[k];
             if (!t || !t->grad || t->keep_grad) continue;
@@ -393,7 +411,9 @@ Tensor *step_recompute(Step *s, StepFn f, void *self, Tensor *x) {
     if (!s->recording) return f(s, self, x);
     Scope scope = scope_open(s);
     step_no_grad(s);
+    s->inner->segment = true;
     Tensor *y = f(s, self, x);
+    s->inner->segment = false;
     step_grad_on(s, true);
     scope_close(s, scope, y);
     y->needs_grad = true;

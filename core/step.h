@@ -33,6 +33,10 @@ struct Step {
     bool check;              /* look at every output and gradient for the first that is not finite */
     char bad[160];           /* what was found; "" while all is finite */
     StepClock *clock;        /* NULL: off */
+    /* In backward: the gradient of `param` is whole, no call that is still to come adds to it. NULL: off. A
+     * parameter that no call of the step used is never told of. */
+    void (*written)(void *self, Tensor *param);
+    void *written_self;
     struct StepInner *inner;
 };
 
@@ -77,6 +81,7 @@ Tensor *step_recompute(Step *s, StepFn f, void *self, Tensor *x);
 /* For op.c: see op.h. A hidden tensor is held by its maker, not by a scope. */
 Tensor *step_hidden(Step *s, DType dtype, int ndim, const int64_t *dim);
 void step_record(Step *s, const OpCall *c);
+void step_count_uses(Step *s, const OpCall *c); /* before forward, if the call has a derivative */
 Tensor *step_grad_of(Step *s, Tensor *t, bool *fresh);
 void *step_block(Step *s, size_t bytes);
 void step_block_free(Step *s, void *p);

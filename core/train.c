@@ -1,5 +1,9 @@
 #include "core/train.h"
 
+#include "core/clock.h"
+#include "core/stop.h"
+#include "core/trace.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +12,9 @@
 
 RECIPE_TABLE(run_table, "Run", RunSettings, RUN_FIELDS);
 
+/* Times that the ranks may wait longer for one that reads or writes files, or evaluates, than in a step. */
+static const double PATIENCE = 12;
+
 /* A run in progress. */
 typedef struct Run {
     const TrainJob *job;
@@ -15,28 +22,43 @@ typedef struct Run {
     CheckpointStore *store;
     Log *log;
     CheckpointState state;
+    double epoch;                        /* passes done, with the fraction of the current one */
     NamedTensor *list[CHECKPOINT_PARTS]; /* model, optimizer, ema */
     int64_t count[CHECKPOINT_PARTS];
     Tensor *header; /* of the optimizer's tensors */
     char (*name)[112];
+    real *moment[2]; /* of all ranks, while rank 0 writes or reads a checkpoint of a sharded run */
 } Run;
 
 /* ---- what a checkpoint holds ---- */
 
-static bool tensors_list(Run *r, Error *e) {
-    const Params *p = &r->job->task->params;
-    size_t n = (size_t)p->count;
+/* Where the moments stand in the layout of the gradients: kind 0 first, 1 second, 2 the average. */
+static real *slab_of(const Run *r, int kind) {
+    const Optim *o = &r->trainer.optim;
+    if (kind == 2) return o->average;
+    return o->sharded ? r->moment[kind] : kind == 0 ? o->first : o->second;
+}
+
+static bool tensors_make(Run *r, Error *e) {
+    size_t n = (size_t)r->job->task->params.count;
     r->header = mem_zero(3 * n, sizeof *r->header);
     r->name = mem_zero(3 * n, sizeof *r->name);
     for (int k = 0; k < CHECKPOINT_PARTS; k++) r->list[k] = mem_zero(2 * n, sizeof(NamedTensor));
-    if (!r->header || !r->name || !r->list[0] || !r->list[1] || !r->list[2]) return error_memory(e, n * 400);
+    if (r->header && r->name && r->list[0] && r->list[1] && r->list[2]) return true;
+    return error_memory(e, n * 400);
+}
+
+/* Lists what a checkpoint holds, where it stands now. */
+static void tensors_list(Run *r) {
+    const Params *p = &r->job->task->params;
     static const char *const prefix[3] = {"m", "v", "ema"};
     int used = 0;
+    for (int k = 0; k < CHECKPOINT_PARTS; k++) r->count[k] = 0;
     for (int i = 0; i < p->count; i++) {
         r->list[CHECKPOINT_MODEL][r->count[CHECKPOINT_MODEL]++] =
             (NamedTensor){p->list[i]->name, &p->list[i]->tensor};
         for (int kind = 0; kind < 3; kind++) {
-            Tensor *t = optim_tensor(&r->trainer.optim, kind, i, &r->header[used]);
+            Tensor *t = optim_tensor(&r->trainer.optim, kind, i, slab_of(r, kind), &r->header[used]);
             if (!t) continue;
             CheckpointPart part = kind == 2 ? CHECKPOINT_EMA : CHECKPOINT_OPTIMIZER;
             snprintf(r->name[used], sizeof r->name[used], "%s.%s", prefix[kind], p->list[i]->name);
@@ -45,21 +67,61 @@ static bool tensors_list(Run *r, Error *e) {
             used++;
         }
     }
-    return true;
+}
+
+/* Room on rank 0 for the moments of all ranks, of a sharded run. Collective. */
+static bool moments_open(Run *r, Error *e) {
+    const Optim *o = &r->trainer.optim;
+    size_t n = (size_t)r->job->task->params.trained;
+    bool fine = true;
+    for (int k = 0; k < 2 && o->sharded && comm_first(); k++)
+        if ((k == 0 || o->second) && !(r->moment[k] = mem_zero(n, sizeof(real))))
+            fine = error_memory(e, n * sizeof(real));
+    return comm_agree(fine, e);
+}
+
+static void moments_close(Run *r) {
+    for (int k = 0; k < 2; k++) {
+        mem_free(r->moment[k]);
+        r->moment[k] = NULL;
+    }
+}
+
+static void moments_gather(Run *r) {
+    const Optim *o = &r->trainer.optim;
+    if (!o->sharded) return;
+    buckets_gather(&r->trainer.buckets, o->first, r->moment[0]);
+    if (o->second) buckets_gather(&r->trainer.buckets, o->second, r->moment[1]);
 }
 
 static NamedTensors part_of(const Run *r, CheckpointPart k) {
     return (NamedTensors){r->list[k], r->count[k]};
 }
 
-static bool save(Run *r, bool best, Error *e) {
+static bool write_checkpoint(Run *r, bool best, Error *e) {
     CheckpointContents c = {.state = &r->state, .best = best};
+    tensors_list(r);
     for (int k = 0; k < CHECKPOINT_PARTS; k++) c.part[k] = part_of(r, (CheckpointPart)k);
     CheckpointSaved saved;
     log_sync(r->log);
     if (!checkpoint_store_save(r->store, &c, &saved, e)) return false;
     if (saved.note[0]) log_warn(r->log, "%s", saved.note);
     return true;
+}
+
+/* Collective. Rank 0 writes; the others wait for it, for as long as a slow disk may take. */
+static bool save(Run *r, bool best, Error *e) {
+    double began = clock_seconds();
+    bool fine = moments_open(r, e);
+    if (fine) {
+        moments_gather(r);
+        comm_patience(PATIENCE);
+        fine = comm_agree(!comm_first() || write_checkpoint(r, best, e), e);
+        comm_patience(1);
+    }
+    moments_close(r);
+    trace_span(TRACE_STEP, "checkpoint", r->state.step, began, clock_seconds());
+    return fine;
 }
 
 static bool begins_with(const char *text, const char *head) {
@@ -85,11 +147,12 @@ static bool change_allowed(void *self, const RecipeChange *c, Error *e) {
     return true;
 }
 
-/* Takes up the last whole checkpoint of the run. */
-static bool restore(Run *r, Error *e) {
+/* Takes up the last whole checkpoint of the run, on rank 0. */
+static bool read_checkpoint(Run *r, Error *e) {
     Checkpoint *c = NULL;
     char note[CHECKPOINT_NOTE];
     if (!checkpoint_open(&c, r->job->out, note, e)) return false;
+    tensors_list(r);
     CheckpointWant want[CHECKPOINT_PARTS];
     int n = 0;
     for (int k = 0; k < CHECKPOINT_PARTS; k++)
@@ -100,7 +163,6 @@ static bool restore(Run *r, Error *e) {
     fine = fine && checkpoint_read(c, want, n, e);
     if (fine) {
         r->state = *checkpoint_state(c);
-        r->trainer.optim.steps = r->state.step;
         if (note[0]) fprintf(stderr, "warning: %s\n", note);
         int64_t all = trainer_updates(&r->trainer);
         printf("resuming %s after update %" PRId64 "%s\n", r->job->out, r->state.step,
@@ -111,6 +173,38 @@ static bool restore(Run *r, Error *e) {
     return fine;
 }
 
+/* Collective. What rank 0 has read, on every rank: files need be on one machine only. */
+static bool share_state(Run *r, Error *e) {
+    Optim *o = &r->trainer.optim;
+    const Params *p = &r->job->task->params;
+    comm_share(&r->state, sizeof r->state);
+    if (o->average) comm_share(o->average, (size_t)p->trained * sizeof *o->average);
+    o->steps = r->state.step;
+    if (o->sharded)
+        return buckets_spread(&r->trainer.buckets, o->first, r->moment[0], e) &&
+               (!o->second || buckets_spread(&r->trainer.buckets, o->second, r->moment[1], e));
+    comm_share(o->first, (size_t)p->trained * sizeof *o->first);
+    if (o->second) comm_share(o->second, (size_t)p->trained * sizeof *o->second);
+    return true;
+}
+
+/* Collective. */
+static bool restore(Run *r, bool going_on, Error *e) {
+    const Params *p = &r->job->task->params;
+    comm_patience(PATIENCE);
+    bool fine = moments_open(r, e) && comm_agree(!going_on || !comm_first() || read_checkpoint(r, e), e);
+    comm_patience(1);
+    if (!fine) {
+        moments_close(r);
+        return false;
+    }
+    comm_share(&going_on, sizeof going_on);
+    comm_share(p->value, (size_t)p->values * sizeof *p->value); /* of --init, too */
+    fine = !going_on || share_state(r, e);
+    moments_close(r);
+    return fine;
+}
+
 /* ---- evaluation ---- */
 
 static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
@@ -118,9 +212,13 @@ static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
     int n = 0;
     *best = false;
     if (!r->job->test) return true;
+    double began = clock_seconds();
     optim_swap_average(&r->trainer.optim);
+    comm_patience(PATIENCE);
     bool fine = r->job->task->class->evaluate(r->job->task, r->trainer.step, r->job->test, metric, &n, e);
+    comm_patience(1);
     optim_swap_average(&r->trainer.optim);
+    trace_span(TRACE_STEP, "evaluate", r->state.step, began, clock_seconds());
     if (!fine) return false;
     log_eval(r->log, r->state.step, epoch, "test", metric, n);
     double value = metric[0].value, was = r->state.best_step < 0 ? NAN : r->state.best;
@@ -140,15 +238,42 @@ static bool due(int64_t before, int64_t done, int64_t every) {
     return every > 0 && done / every > before / every;
 }
 
-static bool loop(Run *r, Error *e) {
+/* What follows an update: evaluation and a checkpoint, if they are due. */
+static bool after_update(Run *r, int64_t epoch_before, bool last, bool *told, Error *e) {
     const TrainSettings *set = r->job->train_set;
+    int64_t done = r->state.step, epoch = r->state.epoch;
+    bool best = false, eval = last || due(epoch_before, epoch, set->eval_every);
+    if (eval && !evaluate(r, r->epoch, &best, e)) {
+        Error ignored; /* what was learnt outlives a test set that cannot be read */
+        save(r, false, &ignored);
+        return false;
+    }
+    bool write =
+        last || best ||
+        (set->checkpoint_every ? due(done - 1, done, set->checkpoint_every) : due(epoch_before, epoch, 1));
+    *told = eval || write;
+    return !write || save(r, best, e);
+}
+
+static bool stop(Run *r, Error *e) {
+    if (!save(r, false, e)) return false;
+    if (comm_first())
+        fprintf(stderr,
+                "%s: stopped by %s after update %" PRId64 "; a checkpoint is written, --resume goes on\n",
+                r->job->out, stop_name(stop_asked()), r->state.step);
+    return true;
+}
+
+static bool loop(Run *r, Error *e) {
     Trainer *t = &r->trainer;
-    int64_t total = trainer_updates(t), epoch = r->state.epoch;
+    int64_t total = trainer_updates(t);
     for (int64_t i = r->state.step; i < total; i++) {
         TrainResult result;
+        int64_t epoch = r->state.epoch;
         if (!trainer_update(t, i, &result, e)) return false;
         r->state.step = i + 1;
         r->state.epoch = (int64_t)result.epoch;
+        r->epoch = result.epoch;
         Metric more[] = {{"grad_norm", result.grad_norm, false}};
         log_step(r->log, &(LogStep){.step = i + 1,
                                     .epoch = result.epoch,
@@ -157,19 +282,10 @@ static bool loop(Run *r, Error *e) {
                                     .images = result.images,
                                     .more = more,
                                     .mores = COUNT(more)});
-        bool last = i + 1 == total, best = false;
-        bool eval = last || due(epoch, r->state.epoch, set->eval_every);
-        if (eval && !evaluate(r, result.epoch, &best, e)) {
-            Error ignored; /* what was learnt outlives a test set that cannot be read */
-            save(r, false, &ignored);
-            return false;
-        }
-        bool write =
-            last || best ||
-            (set->checkpoint_every ? due(i, i + 1, set->checkpoint_every) : due(epoch, r->state.epoch, 1));
-        epoch = r->state.epoch;
-        if (write && !save(r, best, e)) return false;
-        if (eval || write) log_restart_clock(r->log);
+        bool told = false;
+        if (result.stop && i + 1 < total) return stop(r, e);
+        if (!after_update(r, epoch, i + 1 == total, &told, e)) return false;
+        if (told) log_restart_clock(r->log);
     }
     return true;
 }
@@ -184,9 +300,10 @@ static bool recipe_is_ours(const TrainJob *job, Error *e) {
     return error_set(e, ERROR_VALUE, "%s: is there already, and of no run; give another --out", path);
 }
 
-static bool begin(Run *r, Error *e) {
+/* The run's folder, its store of checkpoints and its log: rank 0's. */
+static bool folder_open(Run *r, Error *e) {
     const TrainJob *job = r->job;
-    CheckpointSettings store = {
+    const CheckpointSettings store = {
         .run = job->out,
         .recipe = job->recipe,
         .resume = job->resume,
@@ -198,25 +315,39 @@ static bool begin(Run *r, Error *e) {
         .names = job->task->classes ? job->task->names : 0,
     };
     char path[FILE_PATH];
-    bool going_on = job->resume && checkpoint_any(job->out);
+    return checkpoint_store_open(&r->store, &store, e) &&
+           file_join(path, sizeof path, job->out, "recipe.json", e) &&
+           file_write(path, job->recipe, strlen(job->recipe), e);
+}
+
+static bool folder_check(const TrainJob *job, bool *going_on, Error *e) {
+    *going_on = job->resume && checkpoint_any(job->out);
     if (!file_make_folder(job->out, e) || !recipe_is_ours(job, e)) return false;
-    r->state = (CheckpointState){.seed = job->run->seed, .best_step = -1};
-    if (!trainer_open(&r->trainer, job, e) || !tensors_list(r, e)) return false;
-    if (going_on && !restore(r, e)) return false;
-    if (job->resume && !going_on)
+    if (job->resume && !*going_on)
         fprintf(stderr, "%s holds no checkpoint yet: starting at update 1\n", job->out);
-    if (!checkpoint_store_open(&r->store, &store, e)) return false;
-    if (!file_join(path, sizeof path, job->out, "recipe.json", e)) return false;
-    if (!file_write(path, job->recipe, strlen(job->recipe), e)) return false;
+    return true;
+}
+
+static bool begin(Run *r, Error *e) {
+    const TrainJob *job = r->job;
+    bool going_on = false, first = comm_first();
+    r->state = (CheckpointState){.seed = job->run->seed, .best_step = -1};
+    if (!comm_agree(!first || folder_check(job, &going_on, e), e)) return false;
+    if (!trainer_open(&r->trainer, job, e) || !comm_agree(tensors_make(r, e), e)) return false;
+    if (!restore(r, going_on, e)) return false;
+    comm_patience(PATIENCE);
+    bool fine = comm_agree(!first || folder_open(r, e), e); /* the manifest hashes every file */
+    comm_patience(1);
     LogTotals totals = {.steps = trainer_updates(&r->trainer),
                         .epochs = (double)job->train_set->epochs,
                         .interval = job->train_set->log_every,
-                        .console = STDOUT_FILENO};
-    return log_open(&r->log, job->out, &totals, r->state.step, e);
+                        .console = first ? STDOUT_FILENO : -1};
+    return fine && comm_agree(log_open(&r->log, first ? job->out : NULL, &totals, r->state.step, e), e);
 }
 
 bool train_run(const TrainJob *job, Error *e) {
     Run r = {.job = job};
+    stop_listen();
     bool fine = begin(&r, e) && loop(&r, e);
     log_close(r.log);
     checkpoint_store_close(r.store);

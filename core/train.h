@@ -2,6 +2,7 @@
 #ifndef LETHE_TRAIN_H
 #define LETHE_TRAIN_H
 
+#include "core/buckets.h"
 #include "core/checkpoint.h"
 #include "core/log.h"
 #include "core/optim.h"
@@ -34,6 +35,12 @@ static inline DType run_dtype(const RunSettings *run) {
       "epochs between evaluations; 0: only at the end")                                                      \
     X(INT, checkpoint_every, "train.checkpoint_every", "0", 0, 1e12, "",                                     \
       "updates between checkpoints; 0: one an epoch")                                                        \
+    X(CHOICE, shard, "train.shard", "\"none\"", 0, 0, "none|optimizer",                                      \
+      "optimizer: each rank keeps its part of the optimizer's state (ZeRO stage 1)")                         \
+    X(INT, bucket_mb, "train.bucket_mb", "25", 1, 1024, "",                                                  \
+      "megabytes of gradients that travel at a time between ranks")                                          \
+    X(REAL, comm_timeout, "train.comm_timeout", "300", 1, 1e6, "",                                           \
+      "seconds that ranks wait for each other before the job ends")                                          \
     X(INT, keep, "train.keep", "2", 0, 100000, "", "newest checkpoints kept beside the best; 0: all")
 typedef struct TrainSettings {
     RECIPE_MEMBERS(TRAIN_FIELDS)
@@ -64,6 +71,8 @@ typedef struct Trainer {
     Source *source;
     Step *step;
     Optim optim;
+    Buckets buckets;
+    char bad[160]; /* the first tensor of an update that was not finite, where Step.check looks for it */
     const TrainSettings *set;
     const ScheduleSettings *schedule;
     double lr; /* peak */
@@ -71,12 +80,13 @@ typedef struct Trainer {
 
 typedef struct TrainResult {
     double loss, lr, grad_norm, epoch; /* epoch: passes done after this update */
-    int64_t images;
+    int64_t images;                    /* of all ranks */
+    bool stop;                         /* some rank was asked to stop (core/stop.h) */
 } TrainResult;
 
-bool trainer_open(Trainer *t, const TrainJob *job, Error *e);
+bool trainer_open(Trainer *t, const TrainJob *job, Error *e); /* Collective. */
 void trainer_close(Trainer *t);
-/* Update number `index`, from 0: forward and backward of each batch, then the optimizer. */
+/* Collective. Update number `index`, from 0: forward and backward of each batch, then the optimizer. */
 bool trainer_update(Trainer *t, int64_t index, TrainResult *out, Error *e);
 int64_t trainer_updates(const Trainer *t); /* of the whole run */
 

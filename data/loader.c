@@ -62,6 +62,7 @@ static void slot_finish(const Loader *l, Slot *s) {
     Batch *b = &s->batch;
     *b = (Batch){
         .n = n,
+        .whole = s->whole,
         .image = {.data = s->image, .dim = {n, 3, size, size}, .ndim = 4, .dtype = DT_F32, .name = "image"},
         .id = s->id,
         .label = s->label,
@@ -222,9 +223,10 @@ static void close_loader(void *self) {
 
 /* --------------------------------------------------------------------------------------------- open --- */
 
-static int standard_workers(void) {
+static int standard_workers(const LoaderOptions *o) {
     cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int n = o->processors;
+    if (n == 0) n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     return n > 1 ? n - 1 : 1;
 }
 
@@ -267,7 +269,7 @@ static bool fill(Loader *l, Error *e) {
     l->classes = !soft ? 0 : l->o.classes ? l->o.classes : l->data->classes;
     l->room = (int)(l->o.batch / l->o.ranks) + 2;
     l->steps = loader_steps(l);
-    l->workers = l->set.workers ? (int)l->set.workers : standard_workers();
+    l->workers = l->set.workers ? (int)l->set.workers : standard_workers(&l->o);
     l->worker = mem_zero((size_t)l->workers, sizeof *l->worker);
     l->bad = mem_zero((size_t)l->data->count, sizeof *l->bad);
     if (!l->worker || !l->bad) return error_memory(e, (size_t)l->data->count);

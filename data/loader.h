@@ -28,6 +28,7 @@ typedef struct LoaderOptions {
     int image_size;          /* side of the samples: model.image_size */
     int64_t batch;           /* samples a step, on all ranks; a multiple of `ranks` */
     int rank, ranks;         /* 0, 1: a single process */
+    int processors; /* for data.workers 0: a worker a processor but one; 0: all the process may use */
     bool train;
     uint64_t seed;
     int classes; /* columns of Batch.target; 0: those of the data set */

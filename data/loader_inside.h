@@ -15,7 +15,7 @@ typedef enum { SLOT_EMPTY, SLOT_FILLING, SLOT_FINISHING, SLOT_READY, SLOT_FAILED
 typedef struct Slot {
     SlotState state;
     int64_t step, turn; /* turn: a slot that was asked for earlier is filled earlier */
-    int n;              /* samples wanted */
+    int n, whole;       /* samples wanted: of this rank, of all */
     int next;           /* the first that no worker has taken */
     int busy;           /* workers at it */
     int done;

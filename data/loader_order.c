@@ -30,6 +30,7 @@ void loader_plan(Loader *l, Slot *s, int64_t step) {
     s->epoch = (uint32_t)epoch;
     s->first = l->data->sample[order ? order[begin] : begin].id;
     s->n = 0;
+    s->whole = (int)n;
     if (l->o.train &&
         mix_wanted(&l->set)) { /* an odd one in the middle is its own partner: the last rank's */
         int64_t lo = half * rank / ranks, hi = half * (rank + 1) / ranks;

@@ -1,5 +1,6 @@
 #include "mim/classify.h"
 
+#include "core/comm.h"
 #include "mim/classify_draw.h"
 
 #include <inttypes.h>
@@ -150,34 +151,43 @@ static int64_t rank_of(const Tensor *logits, int64_t b, int32_t label) {
     return rank;
 }
 
-static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e) {
-    double sum = 0;
-    int64_t samples = 0, top1 = 0, top5 = 0;
-    bool was = step_no_grad(s), training = s->training, fine = true;
-    s->training = false;
-    for (int64_t i = 0; i < source->steps_per_epoch && fine; i++) {
+typedef enum { EVAL_TOP1, EVAL_TOP5, EVAL_LOSS, EVAL_SAMPLES, EVAL_SUMS } EvalSum;
+
+/* This rank's part of the source. */
+static bool evaluate_mine(Task *task, Step *s, Source *source, double sum[EVAL_SUMS], Error *e) {
+    for (int64_t i = 0; i < source->steps_per_epoch; i++) {
         const Batch *batch;
-        if (!(fine = source->get(source->self, i, &batch, e))) break;
+        if (!source->get(source->self, i, &batch, e)) return false;
         if (batch->n == 0) continue; /* none of it could be read */
         step_begin(s);
         Tensor *logits = outputs(task, s, batch), *each;
         op_xent(s, logits, labels_of(s, batch), NULL, 0, &each);
         for (int64_t b = 0; b < batch->n; b++) {
             int64_t rank = rank_of(logits, b, batch->label[b]);
-            top1 += rank < 1;
-            top5 += rank < 5;
-            sum += (double)tensor_real(each)[b];
+            sum[EVAL_TOP1] += rank < 1;
+            sum[EVAL_TOP5] += rank < 5;
+            sum[EVAL_LOSS] += (double)tensor_real(each)[b];
         }
-        samples += batch->n;
+        sum[EVAL_SAMPLES] += batch->n;
     }
+    return true;
+}
+
+static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e) {
+    double sum[EVAL_SUMS] = {0};
+    bool was = step_no_grad(s), training = s->training;
+    s->training = false;
+    bool fine = comm_agree(evaluate_mine(task, s, source, sum, e), e);
     step_grad_on(s, was);
     s->training = training;
-    metric[0] = (Metric){"top1", 100.0 * (double)top1 / (double)samples, true};
-    metric[1] = (Metric){"top5", 100.0 * (double)top5 / (double)samples, true};
-    metric[2] = (Metric){"loss", sum / (double)samples, false};
+    if (!fine) return false;
+    comm_sum(sum, COUNT(sum));
+    double n = sum[EVAL_SAMPLES];
+    metric[0] = (Metric){"top1", 100 * sum[EVAL_TOP1] / n, true};
+    metric[1] = (Metric){"top5", 100 * sum[EVAL_TOP5] / n, true};
+    metric[2] = (Metric){"loss", sum[EVAL_LOSS] / n, false};
     *count = 3;
-    if (fine && !samples) fine = error_set(e, ERROR_VALUE, "data.test: no image of it could be read");
-    return fine;
+    return n > 0 || error_set(e, ERROR_VALUE, "data.test: no image of it could be read");
 }
 
 const TaskClass classify_class = {

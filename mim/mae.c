@@ -1,5 +1,6 @@
 #include "mim/mae.h"
 
+#include "core/comm.h"
 #include "mim/mae_draw.h"
 
 #include <inttypes.h>
@@ -241,30 +242,34 @@ static Tensor *features(Task *task, Step *s, const Batch *batch) {
     return op_token_mean(s, vit_norm(s, x, m->vit.norm_w, m->vit.norm_b), 1);
 }
 
-/* The loss on hidden patches, each sample under one mask that never changes. */
-static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e) {
-    double sum = 0;
-    int64_t samples = 0;
-    bool was = step_no_grad(s), training = s->training;
-    s->training = false;
+/* This rank's part of the source: sum[0] the loss on hidden patches, each sample under one mask that never
+ * changes; sum[1] samples. */
+static bool evaluate_mine(Task *task, Step *s, Source *source, double sum[2], Error *e) {
     for (int64_t i = 0; i < source->steps_per_epoch; i++) {
         const Batch *batch;
-        if (!source->get(source->self, i, &batch, e)) {
-            step_grad_on(s, was);
-            return false;
-        }
+        if (!source->get(source->self, i, &batch, e)) return false;
         if (batch->n == 0) continue; /* none of it could be read */
         step_begin(s);
         Tensor *each = each_make(s, batch);
         loss_masked(task, s, batch, RNG_EVAL, 0, &each);
-        for (int64_t b = 0; b < batch->n; b++) sum += (double)tensor_real(each)[b];
-        samples += batch->n;
+        for (int64_t b = 0; b < batch->n; b++) sum[0] += (double)tensor_real(each)[b];
+        sum[1] += batch->n;
     }
+    return true;
+}
+
+static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e) {
+    double sum[2] = {0};
+    bool was = step_no_grad(s), training = s->training;
+    s->training = false;
+    bool fine = comm_agree(evaluate_mine(task, s, source, sum, e), e);
     step_grad_on(s, was);
     s->training = training;
-    metric[0] = (Metric){"loss", sum / (double)samples, false};
+    if (!fine) return false;
+    comm_sum(sum, COUNT(sum));
+    metric[0] = (Metric){"loss", sum[0] / sum[1], false};
     *count = 1;
-    return samples ? true : error_set(e, ERROR_VALUE, "data.test: no image of it could be read");
+    return sum[1] > 0 || error_set(e, ERROR_VALUE, "data.test: no image of it could be read");
 }
 
 const TaskClass mae_class = {

@@ -2,7 +2,8 @@
 # Installs the Debian packages that Lethe needs for a make target, and only those that are missing: quick and
 # silent when all is there. Usage: tests/deps.sh TARGET, or all.
 set -eu
-build="gcc libc6-dev pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev"
+build="gcc libc6-dev pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev
+    libopenmpi-dev openmpi-bin"
 test="libcmocka-dev clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist"
 lint="clang-format clang-tidy libomp-14-dev"
 

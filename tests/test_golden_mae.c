@@ -81,8 +81,8 @@ static void case_open(Case *c, const char *path, const char *recipe, DType compu
     if (!safe_open(&c->file, path, &e)) fail_msg("%s", e.text);
     if (!recipe_parse(&c->recipe, "test", recipe, strlen(recipe), NULL, 0, &e)) fail_msg("%s", e.text);
     if (!task_open(&c->task, &mae_class, c->recipe, 0, 0, &e)) fail_msg("%s", e.text);
-    if (!params_train(&c->task.params, &e)) fail_msg("%s", e.text);
-    if (!optim_open(&c->optim, &c->set, &c->task.params, &e)) fail_msg("%s", e.text);
+    if (!params_train(&c->task.params, 1, &e)) fail_msg("%s", e.text);
+    if (!optim_open(&c->optim, &c->set, &c->task.params, NULL, 0, &e)) fail_msg("%s", e.text);
     if (!(c->step = step_create(compute, BACKEND_CPU, 0, &e))) fail_msg("%s", e.text);
     c->images = golden_read(c->file, "images");
     c->noise = golden_read(c->file, "noise");
@@ -207,7 +207,7 @@ static void check_sketches(Case *c) {
         }
         optim_close(&c->optim);
         Error e = {0};
-        if (!optim_open(&c->optim, &c->set, p, &e)) fail_msg("%s", e.text);
+        if (!optim_open(&c->optim, &c->set, p, NULL, 0, &e)) fail_msg("%s", e.text);
         optim_update(&c->optim, 1e-3, 1);
         update = weight = 0;
         for (int i = 0; i < p->count; i++) {

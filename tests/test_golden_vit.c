@@ -25,7 +25,7 @@ static void case_open(Case *c, const char *more) {
     if (!safe_open(&c->file, path, &e)) fail_msg("%s", e.text);
     if (!recipe_parse(&c->recipe, "test", text, strlen(text), NULL, 0, &e)) fail_msg("%s", e.text);
     if (!task_open(&c->task, &classify_class, c->recipe, 10, 0, &e)) fail_msg("%s", e.text);
-    if (!params_train(&c->task.params, &e)) fail_msg("%s", e.text);
+    if (!params_train(&c->task.params, 1, &e)) fail_msg("%s", e.text);
     if (!(c->step = step_create(DT_F32, BACKEND_CPU, 0, &e))) fail_msg("%s", e.text);
     for (int i = 0; i < c->task.params.count; i++) {
         Param *q = c->task.params.list[i];
@@ -99,7 +99,7 @@ static void pooled_and_one_step(void **state) {
                                .layer_decay = 0.65};
     Error e = {0};
     Optim o;
-    if (!optim_open(&o, &set, &c.task.params, &e)) fail_msg("%s", e.text);
+    if (!optim_open(&o, &set, &c.task.params, NULL, 0, &e)) fail_msg("%s", e.text);
     task_layer_decay(&c.task, set.layer_decay);
     for (int i = 0; i < c.task.params.count; i++) {
         Param *q = c.task.params.list[i];
@@ -147,7 +147,7 @@ static void probe(void **state) {
     const OptimSettings set = {.kind = OPTIM_LARS, .momentum = 0.9, .trust = 0.001};
     Error e = {0};
     Optim o;
-    if (!optim_open(&o, &set, p, &e)) fail_msg("%s", e.text);
+    if (!optim_open(&o, &set, p, NULL, 0, &e)) fail_msg("%s", e.text);
     optim_update(&o, 0.3, 1);
     golden_near(c.file, "probe.after.head.weight", w, 1e-5);
     golden_near(c.file, "probe.after.head.bias", b, 1e-5);
@@ -172,10 +172,10 @@ static void lars(void **state) {
         params_add(&p, names[i], start.ndim, start.dim, (Init){INIT_LATER, 0});
         mem_free(start.data);
     }
-    if (!params_build(&p, 0, &e) || !params_train(&p, &e)) fail_msg("%s", e.text);
+    if (!params_build(&p, 0, &e) || !params_train(&p, 1, &e)) fail_msg("%s", e.text);
     const OptimSettings set = {.kind = OPTIM_LARS, .momentum = 0.9, .trust = 0.001, .weight_decay = 0.01};
     Optim o;
-    if (!optim_open(&o, &set, &p, &e)) fail_msg("%s", e.text);
+    if (!optim_open(&o, &set, &p, NULL, 0, &e)) fail_msg("%s", e.text);
     for (int step = 0; step <= 3; step++)
         for (int i = 0; i < p.count; i++) {
             snprintf(name, sizeof name, step ? "lars.grad%d.%s" : "lars.start%.0d.%s", step, names[i]);

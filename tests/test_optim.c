@@ -20,7 +20,7 @@ static void three_steps(const SafeFile *f, const char *name, OptimSettings set, 
     Error e = {0};
     Tensor *w = params_add(&p, "weight", start.ndim, start.dim, (Init){INIT_LATER, 0});
     params_of(w)->decay = true;
-    if (!params_build(&p, 0, &e) || !params_train(&p, &e) || !optim_open(&o, &set, &p, &e))
+    if (!params_build(&p, 0, &e) || !params_train(&p, 1, &e) || !optim_open(&o, &set, &p, NULL, 0, &e))
         fail_msg("%s", e.text);
     memcpy(w->data, start.data, tensor_bytes(w));
     mem_free(start.data);
@@ -83,12 +83,13 @@ static void average(void **state) {
     Optim o;
     Error e = {0};
     Tensor *w = params_add(&p, "w", 1, &n, (Init){INIT_VALUE, 1});
-    if (!params_build(&p, 0, &e) || !params_train(&p, &e) || !optim_open(&o, &set, &p, &e))
+    if (!params_build(&p, 0, &e) || !params_train(&p, 1, &e) || !optim_open(&o, &set, &p, NULL, 0, &e))
         fail_msg("%s", e.text);
     double want = 1;
     for (int step = 0; step < 4; step++) {
         for (int i = 0; i < n; i++) tensor_real(w->grad)[i] = 1;
         optim_update(&o, 0.5, 1);
+        optim_average(&o);
         want = 0.75 * want + 0.25 * (1 - 0.5 * (step + 1));
     }
     optim_swap_average(&o);
