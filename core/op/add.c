@@ -72,8 +72,8 @@ static const Probe probes[] = {
 const Op add_row = {
     .name = "add",
     .shape = shape,
-    .forward = {forward_ref, ON_CPU(forward_cpu)},
-    .backward = {backward_ref, ON_CPU(backward_cpu)},
+    .forward = {forward_ref, ON_CPU(forward_cpu), ON_CUDA(add_forward_cuda)},
+    .backward = {backward_ref, ON_CPU(backward_cpu), ON_CUDA(add_backward_cuda)},
     .probe = probes,
     .probes = COUNT(probes),
 };

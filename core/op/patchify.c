@@ -2,7 +2,8 @@
  * image (B, C, H, W) f32, index (B, T) i32 or absent  ->  y (B, T or L, p p C) f32, L = (H/p)(W/p).
  * i[0] = p, i[1] = order inside a patch: (channel, row, column), the layout of a convolution's weight, so
  * that patch embedding is this op and a linear; or (row, column, channel), MAE's target (He et al. 2021, 3).
- * With an index only those patches are written, in its order.   dimage is the way back; reads index. */
+ * With an index only those patches are written, in its order; one out of range ends the program, on CUDA,
+ * where nobody looks, its patch is zeros.   dimage is the way back; reads index. */
 #include "core/ops.h"
 
 static void shape(OpCall *c) {
@@ -13,8 +14,6 @@ static void shape(OpCall *c) {
     int64_t count = (x->dim[2] / p) * (x->dim[3] / p);
     if (index && (index->ndim != 2 || index->dim[0] != x->dim[0] || index->dtype != DT_I32))
         op_die(c, "index (B, T) i32 is wanted");
-    for (int64_t i = 0; index && i < tensor_count(index); i++)
-        if (tensor_i32(index)[i] < 0 || tensor_i32(index)[i] >= count) op_die(c, "index out of range");
     int64_t dim[3] = {x->dim[0], index ? index->dim[1] : count, p * p * x->dim[1]};
     op_out(c, 0, DT_F32, 3, dim);
 }
@@ -38,6 +37,10 @@ static void shape(OpCall *c) {
     }
 
 static void forward_ref(OpCall *c) {
+    const Tensor *chosen = c->in[1];
+    int64_t grid = tensor_count(c->in[0]) / (c->in[0]->dim[0] * c->out[0]->dim[2]);
+    for (int64_t i = 0; chosen && i < tensor_count(chosen); i++)
+        if (tensor_i32(chosen)[i] < 0 || tensor_i32(chosen)[i] >= grid) op_die(c, "index out of range");
     const real *from = tensor_real(c->in[0]);
     real *to = tensor_real(c->out[0]);
 #pragma omp parallel for schedule(static)
@@ -61,8 +64,8 @@ static const Probe probes[] = {
 const Op patchify_row = {
     .name = "patchify",
     .shape = shape,
-    .forward = {forward_ref, ON_CPU(forward_ref)},
-    .backward = {backward_ref, ON_CPU(backward_ref)},
+    .forward = {forward_ref, ON_CPU(forward_ref), ON_CUDA(patchify_forward_cuda)},
+    .backward = {backward_ref, ON_CPU(backward_ref), ON_CUDA(patchify_backward_cuda)},
     .needs = NEED_IN(1),
     .probe = probes,
     .probes = COUNT(probes),

@@ -16,8 +16,6 @@ static void shape(OpCall *c) {
         op_die(c, "labels (B) i32 are wanted");
     if (soft && (!tensor_same_shape(soft, z) || soft->dtype != DT_F32))
         op_die(c, "soft targets (B, C) f32 are wanted");
-    for (int64_t b = 0; label && b < z->dim[0]; b++)
-        if (tensor_i32(label)[b] < 0 || tensor_i32(label)[b] >= z->dim[1]) op_die(c, "a label out of range");
     op_out(c, 0, DT_F32, 1, &one);
     op_out(c, 1, DT_F32, 1, z->dim);
 }
@@ -38,9 +36,11 @@ static double log_sum(const Tensor *z, int64_t b) {
 }
 
 static void forward_ref(OpCall *c) {
-    const Tensor *z = c->in[0];
+    const Tensor *z = c->in[0], *label = c->in[1];
     int64_t batch = z->dim[0], classes = z->dim[1];
     double total = 0;
+    for (int64_t b = 0; label && b < batch; b++)
+        if (tensor_i32(label)[b] < 0 || tensor_i32(label)[b] >= classes) op_die(c, "a label out of range");
     for (int64_t b = 0; b < batch; b++) {
         double norm = log_sum(z, b), sum = 0;
         for (int64_t k = 0; k < classes; k++)
@@ -76,8 +76,8 @@ static const Probe probes[] = {
 const Op xent_row = {
     .name = "xent",
     .shape = shape,
-    .forward = {forward_ref, ON_CPU(forward_ref)},
-    .backward = {backward_ref, ON_CPU(backward_ref)},
+    .forward = {forward_ref, ON_CPU(forward_ref), ON_CUDA(xent_forward_cuda)},
+    .backward = {backward_ref, ON_CPU(backward_ref), ON_CUDA(xent_backward_cuda)},
     .needs = NEED_IN(0) | NEED_IN(1) | NEED_IN(2),
     .bf16 = true,
     .probe = probes,
