@@ -129,9 +129,9 @@ $(BUILD)/flags: FORCE
 programs: $(TESTS) $(BUILD)/tests/faults.so
 
 # Preloaded, it makes the n-th system call of a kind fail.
-$(BUILD)/tests/faults.so: tests/faults/faults.c tests/faults/faults.h $(BUILD)/flags
+$(BUILD)/tests/faults.so: tests/faults/faults.c tests/faults/reduce.c tests/faults/faults.h $(BUILD)/flags
 	@mkdir -p $(@D) && echo "  LD    $@"
-	@$(CC) $(filter-out -fsanitize=%,$(FLAGS)) $(CFLAGS) -shared -fPIC -o $@ $<
+	@$(CC) $(filter-out -fsanitize=%,$(FLAGS)) $(CFLAGS) -shared -fPIC -o $@ $(filter %.c,$^)
 
 $(BUILD)/tests/gradcheck: tests/gradcheck.c $(BUILD)/f64/liblethe.a
 	@mkdir -p $(@D) && echo "  LD    $@"

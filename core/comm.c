@@ -357,7 +357,10 @@ int comm_processors(void) {
 }
 
 const char *comm_host(int rank) {
-    return job.host ? job.host[rank] : "this machine";
+    static char own[HOST];
+    if (job.host) return job.host[rank];
+    if (!own[0]) gethostname(own, HOST - 1);
+    return own;
 }
 
 void comm_limit_set(double seconds) {

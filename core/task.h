@@ -44,7 +44,8 @@ typedef struct TaskClass {
     Tensor *(*outputs)(Task *task, Step *s, const Batch *batch);
     /* One vector a sample, [B, D]: the encoder's representation. */
     Tensor *(*features)(Task *task, Step *s, const Batch *batch);
-    /* Collective. Over a whole source (one pass, nothing twice), of which each rank has its part. metric[0] decides which checkpoint is best. */
+    /* Collective. Over a whole source (one pass, nothing twice), of which each rank has its part. metric[0]
+     * decides which checkpoint is best. */
     bool (*evaluate)(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e);
     bool draws_each; /* draw is worth a picture an image, not one for all */
     /* One picture of the batch. For each sample `note` receives what is found about it, as the inside of a

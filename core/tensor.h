@@ -39,7 +39,7 @@ struct Tensor {
     struct Block *block; /* step memory behind data; NULL for parameters and borrowed memory */
     int32_t holds;       /* step tensors: tape nodes and scopes that still need the data */
     bool param;          /* a parameter */
-    int32_t uses;        /* parameters: calls of this step whose backward is still to come; see Step.written */
+    int32_t uses; /* parameters: calls of this step whose backward is still to come; see Step.written */
 };
 
 C_BEGIN

@@ -256,11 +256,13 @@ static bool after_update(Run *r, int64_t epoch_before, bool last, bool *told, Er
 }
 
 static bool stop(Run *r, Error *e) {
+    double signal = stop_asked();
+    comm_most(&signal, 1); /* perhaps one rank alone was asked */
     if (!save(r, false, e)) return false;
     if (comm_first())
         fprintf(stderr,
                 "%s: stopped by %s after update %" PRId64 "; a checkpoint is written, --resume goes on\n",
-                r->job->out, stop_name(stop_asked()), r->state.step);
+                r->job->out, stop_name((int)signal), r->state.step);
     return true;
 }
 

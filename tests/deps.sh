@@ -4,7 +4,7 @@
 set -eu
 build="gcc libc6-dev pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev
     libopenmpi-dev openmpi-bin"
-test="libcmocka-dev clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist"
+test="libcmocka-dev iproute2 procps clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist"
 lint="clang-format clang-tidy libomp-14-dev"
 
 case ${1:-all} in
