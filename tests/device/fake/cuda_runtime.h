@@ -1,6 +1,6 @@
 /* A CUDA runtime on the processor: our .cu files, compiled as C++, really run, under ASan and UBSan too.
  *
- *     g++ -x c++ -std=c++17 -fno-strict-aliasing -DLETHE_CUDA -Itests/device/fake -I. -c core/op/add.cu
+ *     g++ -x c++ -std=c++17 -fno-strict-aliasing -Wno-unknown-pragmas -DLETHE_CUDA -Itests/device/fake -I. -c core/op/add.cu
  *
  * Kernels. Blocks run one after another; the threads of a block are fibers of one OS thread. A fiber takes
  * threads in turn for as long as they run to their end, so a kernel that never waits costs one call a thread.
@@ -319,6 +319,8 @@ template <class T> static inline cudaError_t cudaMallocHost(T **p, size_t bytes)
 
 /* ---- launches ---- */
 
+/* f as work of the stream: for what stands for NVIDIA's libraries. */
+cudaError_t fake_enqueue(cudaStream_t s, std::function<void()> f);
 void fake_enqueue_kernel(cudaStream_t s, dim3 blocks, dim3 threads, std::function<void()> thread);
 
 /* The arguments are evaluated and copied here, as a real launch does. */

@@ -77,9 +77,11 @@ void merge(Known *to, const Known &from) {
         if ((*to)[k.first] < k.second) (*to)[k.first] = k.second;
 }
 
+} // namespace
+
 /* Runs f, or keeps it when the stream captures. The default stream waits for all others, so it may not be
  * used beside a capture. */
-cudaError_t enqueue(cudaStream_t s, std::function<void()> f) {
+cudaError_t fake_enqueue(cudaStream_t s, std::function<void()> f) {
     if (!s) {
         if (may_wait() != cudaSuccess) return fail(cudaErrorStreamCaptureImplicit);
         s = &default_stream;
@@ -93,8 +95,6 @@ cudaError_t enqueue(cudaStream_t s, std::function<void()> f) {
     s->known[s]++;
     return cudaSuccess;
 }
-
-} // namespace
 
 /* ---- errors and devices ---- */
 
@@ -263,11 +263,11 @@ extern "C" cudaError_t cudaMemset(void *to, int value, size_t bytes) {
 
 extern "C" cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
                                        cudaStream_t s) {
-    return enqueue(s, [=] { memmove(to, from, bytes); });
+    return fake_enqueue(s, [=] { memmove(to, from, bytes); });
 }
 
 extern "C" cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s) {
-    return enqueue(s, [=] { memset(to, value, bytes); });
+    return fake_enqueue(s, [=] { memset(to, value, bytes); });
 }
 
 /* ---- streams and events ---- */
@@ -302,7 +302,7 @@ extern "C" cudaError_t cudaStreamQuery(cudaStream_t s) {
 }
 
 extern "C" cudaError_t cudaLaunchHostFunc(cudaStream_t s, void (*f)(void *), void *self) {
-    return enqueue(s, [=] { f(self); });
+    return fake_enqueue(s, [=] { f(self); });
 }
 
 extern "C" cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned) {
@@ -362,7 +362,7 @@ void fake_enqueue_kernel(cudaStream_t s, dim3 blocks, dim3 threads, std::functio
         fail(cudaErrorInvalidConfiguration);
         return;
     }
-    enqueue(s, [=] { fake_kernel_run(blocks, threads, thread); });
+    fake_enqueue(s, [=] { fake_kernel_run(blocks, threads, thread); });
 }
 
 /* ---- graphs ---- */
@@ -422,7 +422,7 @@ extern "C" cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
 }
 
 extern "C" cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s) {
-    return enqueue(s, [exec] {
+    return fake_enqueue(s, [exec] {
         for (const auto &op : exec->ops) op();
     });
 }
