@@ -91,9 +91,10 @@ int main(int argc, char **argv) {
     } else {
         Error e = {0};
         status = comm_open(&e) ? verb_run(argc - 1, argv + 1) : cli_fail(&e);
-        bool first = comm_first();
-        if (!comm_close(status == 0, &failure)) status = 1;
-        if (status && first && failure.text[0]) fprintf(stderr, "lethe: %s\n", failure.text);
+        if (!comm_agree_last(status == 0, &failure)) status = 1;
+        if (status && comm_first() && failure.text[0]) fprintf(stderr, "lethe: %s\n", failure.text);
+        fflush(stdout);
+        comm_close();
     }
     if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE) return status; /* `| head` is no error */
     fputs("lethe: standard output cannot be written\n", stderr);

@@ -22,7 +22,6 @@ static struct {
     double limit, times;
     bool mpi;             /* MPI was started */
     MPI_Comm world, side; /* side: for asking who is late */
-    int64_t entered;      /* collective calls begun */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t put, done;
@@ -62,7 +61,7 @@ static void wait_for(MPI_Request *request, const char *what) {
         if (done) return;
         double waited = clock_seconds() - began;
         if (waited > job.limit * job.times)
-            comm_late(&(CommLate){job.side, job.rank, job.size, job.entered, waited, what});
+            comm_late(&(CommLate){job.side, job.rank, job.size, waited, what});
         pause_briefly(turn);
     }
 }
@@ -79,7 +78,6 @@ static void work_run(CommWork *w) {
     int64_t piece = w->n / job.size;
     real *mine = w->data + piece * job.rank;
     snprintf(what, sizeof what, "%s, part %lld", w->what, (long long)w->number);
-    job.entered++;
     w->from = clock_seconds();
     switch (w->kind) {
     case COMM_SUM:
@@ -156,7 +154,6 @@ static void reduce(void *v, int n, MPI_Datatype type, MPI_Op op, const char *wha
     MPI_Request r;
     if (job.size == 1) return;
     quiet();
-    job.entered++;
     check(MPI_Iallreduce(MPI_IN_PLACE, v, n, type, op, job.world, &r), what);
     wait_for(&r, what);
 }
@@ -176,7 +173,6 @@ static void share_from(int root, void *data, size_t bytes, const char *what) {
     quiet();
     for (size_t at = 0; at < bytes; at += PIECE) {
         size_t n = bytes - at < PIECE ? bytes - at : PIECE;
-        job.entered++;
         check(MPI_Ibcast((char *)data + at, (int)n, MPI_BYTE, root, job.world, &r), what);
         wait_for(&r, what);
     }
@@ -194,7 +190,6 @@ void comm_gather(const void *mine, size_t bytes, void *all) {
         return;
     }
     quiet();
-    job.entered++;
     check(MPI_Igather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, 0, job.world, &r), what);
     wait_for(&r, what);
 }
@@ -317,9 +312,12 @@ bool comm_open(Error *e) {
     return true;
 }
 
-bool comm_close(bool fine, Error *e) {
-    if (!job.mpi) return fine;
-    if (fine || !e->agreed) fine = comm_agree(fine, e);
+bool comm_agree_last(bool fine, Error *e) {
+    return fine || !e->agreed ? comm_agree(fine, e) : false;
+}
+
+void comm_close(void) {
+    if (!job.mpi) return;
     if (job.size > 1) {
         pthread_mutex_lock(&job.lock);
         job.stop = true;
@@ -334,7 +332,6 @@ bool comm_close(bool fine, Error *e) {
     mem_free(job.host);
     job.host = NULL;
     job.mpi = false;
-    return fine;
 }
 
 int comm_rank(void) {

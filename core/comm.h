@@ -22,9 +22,9 @@ C_BEGIN
  * asked for. With several ranks a machine, OpenMP gets this rank's share of the processors unless
  * OMP_NUM_THREADS says otherwise. */
 bool comm_open(Error *e);
-/* Collective. Leaves the job. `fine` and *e as in comm_agree, unless the error was agreed on already. False:
- * some rank failed, and every rank has its words. */
-bool comm_close(bool fine, Error *e);
+/* Collective. Leaves the job, when all ranks do. What is to be said should be said before: when a rank ends
+ * with another status than 0, mpirun ends those that are still there. */
+void comm_close(void);
 
 int comm_rank(void);
 int comm_size(void);
@@ -41,6 +41,8 @@ void comm_patience(double times);
 /* Collective. True if all are fine. Else false on every rank, and *e holds everywhere what the lowest failing
  * rank said, with its rank and host unless all failed. */
 bool comm_agree(bool fine, Error *e);
+/* Collective. The same at the end of all: what was agreed on before is not agreed on again. */
+bool comm_agree_last(bool fine, Error *e);
 void comm_sum(double *v, int n);           /* Collective. */
 void comm_most(double *v, int n);          /* Collective. Largest of each. */
 void comm_share(void *data, size_t bytes); /* Collective. Rank 0's bytes on every rank. */

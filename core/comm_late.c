@@ -10,23 +10,23 @@
 static const double LISTEN =
     2; /* seconds: ranks that wait in one call run out of time at nearly one moment */
 
-/* Calls that each rank has begun, as far as it said; -1: not heard of. */
-static void listen(const CommLate *l, int64_t *heard) {
+/* Marks the ranks that say they wait, too. */
+static void listen(const CommLate *l, bool *heard) {
     double began = clock_seconds();
     for (int r = 0; r < l->size; r++) {
         MPI_Request sent;
         if (r == l->rank) continue;
-        if (MPI_Isend(&l->entered, 1, MPI_INT64_T, r, 0, l->side, &sent) == MPI_SUCCESS)
-            MPI_Request_free(&sent);
+        if (MPI_Isend(NULL, 0, MPI_BYTE, r, 0, l->side, &sent) == MPI_SUCCESS) MPI_Request_free(&sent);
     }
     while (clock_seconds() - began < LISTEN) {
         int there = 0;
         MPI_Status status;
-        if (MPI_Iprobe(MPI_ANY_SOURCE, 0, l->side, &there, &status) == MPI_SUCCESS && there)
-            MPI_Recv(&heard[status.MPI_SOURCE], 1, MPI_INT64_T, status.MPI_SOURCE, 0, l->side,
-                     MPI_STATUS_IGNORE);
-        else
+        if (MPI_Iprobe(MPI_ANY_SOURCE, 0, l->side, &there, &status) == MPI_SUCCESS && there) {
+            MPI_Recv(NULL, 0, MPI_BYTE, status.MPI_SOURCE, 0, l->side, MPI_STATUS_IGNORE);
+            heard[status.MPI_SOURCE] = true;
+        } else {
             usleep(1000);
+        }
     }
 }
 
@@ -35,14 +35,14 @@ void comm_late(const CommLate *l) {
     char missing[NAMED * 90] = "";
     size_t used = 0;
     int late = 0, lowest = l->rank;
-    int64_t *heard = mem_get((size_t)l->size * sizeof *heard);
+    bool *heard = mem_zero((size_t)l->size, sizeof *heard);
     if (!heard) comm_abort();
-    for (int r = 0; r < l->size; r++) heard[r] = r == l->rank ? l->entered : -1;
+    heard[l->rank] = true;
     listen(l, heard);
     for (int r = l->size - 1; r >= 0; r--)
-        if (heard[r] >= l->entered) lowest = r;
+        if (heard[r]) lowest = r;
     for (int r = 0; r < l->size; r++) {
-        if (heard[r] >= l->entered) continue;
+        if (heard[r]) continue;
         if (late++ < NAMED)
             used += (size_t)snprintf(missing + used, sizeof missing - used, "%s rank %d on %s",
                                      late > 1 ? "," : "", r, comm_host(r));

@@ -9,13 +9,13 @@
 typedef struct CommLate {
     MPI_Comm side; /* of nothing else */
     int rank, size;
-    int64_t entered; /* collective calls this rank has begun, the one it waits in included */
-    double waited;   /* seconds */
+    double waited; /* seconds */
     const char *what;
 } CommLate;
 
-/* Tells every rank which call this one waits in, listens for two seconds, prints which ranks were not heard
- * of or are behind, and ends the job. Of the ranks that hear each other only the lowest prints. */
+/* Tells every rank that this one waits, listens for two seconds, prints which ranks were not heard of, and
+ * ends the job. Whoever waits is not the one that is missing, even if it waits in an earlier call. Of the
+ * ranks that hear each other only the lowest prints. */
 NORETURN void comm_late(const CommLate *l);
 
 #endif
