@@ -1,6 +1,6 @@
-/* concat on CUDA: a launch an input, a thread an element of it. Indices are divided in 32 bits where all of y
- * can be counted in them. */
-#include "core/cuda.h"
+/* concat on CUDA: a launch an input, a thread a run of its elements. Forward copies words as long as the rows
+ * allow; backward takes eight elements at a time where it can. */
+#include "core/op/rows.cuh"
 #include "core/ops.h"
 
 enum { THREADS = 256 };
@@ -12,68 +12,74 @@ static int64_t row_of(const OpCall *c, const Tensor *t) {
     return n;
 }
 
-/* T: any type of the elements' size. */
-template <class T, class I> __global__ static void forward(const T *x, T *y, I n, I each, I row, I at) {
-    FOR_GRID(i, (int64_t)n) {
-        I r = (I)i / each, j = (I)i - r * each;
-        y[r * row + at + j] = x[i];
+/* Counted in words T. */
+template <class T> __global__ static void forward(const T *x, T *y, int64_t n, int64_t each, int64_t row) {
+    FOR_GRID(i, n) {
+        int64_t r = quotient(i, each);
+        y[r * row + i - r * each] = x[i];
     }
 }
 
-template <class T, class I>
-__global__ static void backward(const T *dy, T *dx, I n, I each, I row, I at, bool fresh) {
-    FOR_GRID(i, (int64_t)n) {
-        I r = (I)i / each, j = (I)i - r * each;
-        float g = load(dy + r * row + at + j);
-        store(dx + i, fresh ? g : load(dx + i) + g);
+/* Counted in runs of W elements. */
+template <int W, class T>
+__global__ static void backward(Width<W>, const T *dy, T *dx, int64_t n, int64_t each, int64_t row,
+                                bool fresh) {
+    FOR_GRID(i, n) {
+        int64_t r = quotient(i, each);
+        float g[W];
+        run_load(dy + (r * row + i - r * each) * W, g);
+        run_put(dx + i * W, g, fresh);
     }
 }
 
-template <class T, class I> static void run_forward(OpCall *c) {
+/* Copies `bytes` that come in rows of `each` to every `row` bytes; false: they do not divide into words T. */
+template <class T>
+static bool copy_words(const void *x, const void *y, int64_t bytes, int64_t each, int64_t row) {
+    const int64_t size = sizeof(T);
+    if (each % size || row % size || (uintptr_t)x % sizeof(T) || (uintptr_t)y % sizeof(T)) return false;
+    LAUNCH(forward, cuda_blocks(bytes / size, THREADS), THREADS, (const T *)x, (T *)y, bytes / size,
+           each / size, row / size);
+    return true;
+}
+
+extern "C" void concat_forward_cuda(OpCall *c) {
     const Tensor *y = c->out[0];
-    int64_t at = 0;
+    int64_t size = (int64_t)dtype_size(y->dtype), row = row_of(c, y) * size;
+    char *to = (char *)y->data;
     for (int k = 0; k < OP_IN; k++) {
         const Tensor *x = c->in[k];
         if (!x) continue;
-        int64_t n = tensor_count(x), each = row_of(c, x);
-        LAUNCH(forward, cuda_blocks(n, THREADS), THREADS, (const T *)x->data, (T *)y->data, (I)n, (I)each,
-               (I)row_of(c, y), (I)at);
-        at += each;
+        int64_t bytes = tensor_count(x) * size, each = row_of(c, x) * size;
+        copy_words<uint4>(x->data, to, bytes, each, row) ||
+            copy_words<uint32_t>(x->data, to, bytes, each, row) ||
+            copy_words<uint16_t>(x->data, to, bytes, each, row) ||
+            copy_words<uint8_t>(x->data, to, bytes, each, row);
+        to += each;
     }
 }
 
-template <class T, class I> static void run_backward(OpCall *c) {
+/* dx = or += its rows of dy, which begin at element `at`. */
+static void run_backward(const OpCall *c, const Tensor *dy, const Tensor *dx, int64_t at, bool fresh) {
+    int64_t n = tensor_count(dx), each = row_of(c, dx), row = row_of(c, dy);
+    with_data(dy, [&](auto *data) {
+        auto *from = data + at;
+        bool eight = wide(each, from, dx) && row % 8 == 0;
+        with_width(eight, [&](auto w) {
+            int64_t by = eight ? 8 : 1;
+            LAUNCH(backward, cuda_blocks(n / by, THREADS), THREADS, w, from, (decltype(from))dx->data, n / by,
+                   each / by, row / by, fresh);
+        });
+    });
+}
+
+extern "C" void concat_backward_cuda(OpCall *c) {
     const Tensor *dy = c->out[0]->grad;
     int64_t at = 0;
     for (int k = 0; k < OP_IN; k++) {
         if (!c->in[k]) continue;
-        int64_t n = tensor_count(c->in[k]), each = row_of(c, c->in[k]);
         bool fresh;
         Tensor *dx = op_grad(c, k, &fresh);
-        if (dx)
-            LAUNCH(backward, cuda_blocks(n, THREADS), THREADS, (const T *)dy->data, (T *)dx->data, (I)n,
-                   (I)each, (I)row_of(c, dy), (I)at, fresh);
-        at += each;
+        if (dx) run_backward(c, dy, dx, at, fresh);
+        at += row_of(c, c->in[k]);
     }
-}
-
-static bool is_short(const OpCall *c) {
-    return tensor_count(c->out[0]) <= UINT32_MAX;
-}
-
-template <class T> static void copy_in(OpCall *c) {
-    is_short(c) ? run_forward<T, uint32_t>(c) : run_forward<T, int64_t>(c);
-}
-
-template <class T> static void add_back(OpCall *c) {
-    is_short(c) ? run_backward<T, uint32_t>(c) : run_backward<T, int64_t>(c);
-}
-
-extern "C" void concat_forward_cuda(OpCall *c) {
-    size_t size = dtype_size(c->out[0]->dtype);
-    size == 4 ? copy_in<uint32_t>(c) : size == 2 ? copy_in<uint16_t>(c) : copy_in<uint8_t>(c);
-}
-
-extern "C" void concat_backward_cuda(OpCall *c) {
-    c->out[0]->dtype == DT_BF16 ? add_back<bf16>(c) : add_back<float>(c);
 }

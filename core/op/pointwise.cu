@@ -1,5 +1,6 @@
-/* pointwise on CUDA: a thread an element. The functions are the accurate ones of CUDA's library in f32. */
-#include "core/cuda.h"
+/* pointwise on CUDA: a thread a run of elements. The functions are the accurate ones of CUDA's library, in
+ * f32. */
+#include "core/op/rows.cuh"
 #include "core/ops.h"
 
 enum { THREADS = 256 };
@@ -51,38 +52,55 @@ __device__ static float slope(float x, PointKind kind) {
     return 1;
 }
 
-template <class T> __global__ static void forward(const T *x, T *y, int64_t n, PointKind kind) {
-    FOR_GRID(i, n)
-    store(y + i, value(load(x + i), kind));
-}
-
-template <class T>
-__global__ static void backward(const T *x, const T *dy, T *dx, int64_t n, PointKind kind, bool fresh) {
-    FOR_GRID(i, n) {
-        float g = load(dy + i) * slope(load(x + i), kind);
-        store(dx + i, fresh ? g : load(dx + i) + g);
+template <int W, class T>
+__global__ static void forward(Width<W>, const T *x, T *y, int64_t runs, PointKind kind) {
+    FOR_GRID(i, runs) {
+        float v[W];
+        run_load(x + i * W, v);
+#pragma unroll
+        for (int k = 0; k < W; k++) v[k] = value(v[k], kind);
+        run_store(y + i * W, v);
     }
 }
 
-template <class T> static void run_forward(OpCall *c) {
-    int64_t n = tensor_count(c->in[0]);
-    LAUNCH(forward, cuda_blocks(n, THREADS), THREADS, (const T *)c->in[0]->data, (T *)c->out[0]->data, n,
-           (PointKind)c->i[0]);
-}
-
-template <class T> static void run_backward(OpCall *c) {
-    bool fresh;
-    Tensor *dx = op_grad(c, 0, &fresh);
-    if (!dx) return;
-    int64_t n = tensor_count(dx);
-    LAUNCH(backward, cuda_blocks(n, THREADS), THREADS, (const T *)c->in[0]->data,
-           (const T *)c->out[0]->grad->data, (T *)dx->data, n, (PointKind)c->i[0], fresh);
+template <int W, class T>
+__global__ static void backward(Width<W>, const T *x, const T *dy, T *dx, int64_t runs, PointKind kind,
+                                bool fresh) {
+    FOR_GRID(i, runs) {
+        float v[W], g[W];
+        run_load(x + i * W, v);
+        run_load(dy + i * W, g);
+#pragma unroll
+        for (int k = 0; k < W; k++) g[k] *= slope(v[k], kind);
+        run_put(dx + i * W, g, fresh);
+    }
 }
 
 extern "C" void pointwise_forward_cuda(OpCall *c) {
-    c->in[0]->dtype == DT_BF16 ? run_forward<bf16>(c) : run_forward<float>(c);
+    const Tensor *x = c->in[0], *y = c->out[0];
+    int64_t n = tensor_count(x);
+    bool eight = wide(n, x, y);
+    with_data(x, [&](auto *from) {
+        with_width(eight, [&](auto w) {
+            int64_t runs = eight ? n / 8 : n;
+            LAUNCH(forward, cuda_blocks(runs, THREADS), THREADS, w, from, (decltype(from))y->data, runs,
+                   (PointKind)c->i[0]);
+        });
+    });
 }
 
 extern "C" void pointwise_backward_cuda(OpCall *c) {
-    c->in[0]->dtype == DT_BF16 ? run_backward<bf16>(c) : run_backward<float>(c);
+    const Tensor *x = c->in[0], *dy = c->out[0]->grad;
+    bool fresh;
+    Tensor *dx = op_grad(c, 0, &fresh);
+    if (!dx) return;
+    int64_t n = tensor_count(x);
+    bool eight = wide(n, x, dy, dx);
+    with_data(x, [&](auto *at) {
+        with_width(eight, [&](auto w) {
+            int64_t runs = eight ? n / 8 : n;
+            LAUNCH(backward, cuda_blocks(runs, THREADS), THREADS, w, at, (decltype(at))dy->data,
+                   (decltype(at))dx->data, runs, (PointKind)c->i[0], fresh);
+        });
+    });
 }

@@ -1,79 +1,82 @@
-/* slice on CUDA: forward a thread an element of y; backward a thread an element of x where it must write the
- * zeros outside too, else an element of y. Indices are divided in 32 bits where x can be counted in them. */
-#include "core/cuda.h"
+/* slice on CUDA: forward copies words as long as the rows allow. Backward takes eight elements at a time
+ * where it can: a thread a run of x where the zeros outside must be written too, else a run of y. */
+#include "core/op/rows.cuh"
 #include "core/ops.h"
 
 enum { THREADS = 256 };
 
 /* Row r of y lies in x at r * row + at; `each` elements. */
-template <class I> struct Rows { I row, each, at; };
+typedef struct Rows {
+    int64_t row, each, at;
+} Rows;
 
-/* T: any type of the elements' size. */
-template <class T, class I> __global__ static void forward(const T *x, T *y, int64_t n, Rows<I> w) {
+/* Counted in words T. */
+template <class T> __global__ static void forward(const T *x, T *y, int64_t n, Rows w) {
     FOR_GRID(i, n) {
-        I r = (I)i / w.each, j = (I)i - r * w.each;
-        y[i] = x[r * w.row + w.at + j];
+        int64_t r = quotient(i, w.each);
+        y[i] = x[r * w.row + w.at + i - r * w.each];
     }
 }
 
-template <class T, class I> __global__ static void overwrite(const T *dy, T *dx, int64_t n, Rows<I> w) {
+/* Counted in runs of W elements, as is the next. */
+template <int W, class T> __global__ static void overwrite(Width<W>, const T *dy, T *dx, int64_t n, Rows w) {
     FOR_GRID(i, n) {
-        I r = (I)i / w.row, j = (I)i - r * w.row;
-        bool inside = j >= w.at && j - w.at < w.each;
-        store(dx + i, inside ? load(dy + r * w.each + (j - w.at)) : 0.0f);
+        int64_t r = quotient(i, w.row), j = i - r * w.row - w.at;
+        float g[W] = {};
+        if (j >= 0 && j < w.each) run_load(dy + (r * w.each + j) * W, g);
+        run_store(dx + i * W, g);
     }
 }
 
-template <class T, class I> __global__ static void add(const T *dy, T *dx, int64_t n, Rows<I> w) {
+template <int W, class T> __global__ static void add(Width<W>, const T *dy, T *dx, int64_t n, Rows w) {
     FOR_GRID(i, n) {
-        I r = (I)i / w.each, j = (I)i - r * w.each;
-        T *to = dx + r * w.row + w.at + j;
-        store(to, load(to) + load(dy + i));
+        int64_t r = quotient(i, w.each);
+        float g[W];
+        run_load(dy + i * W, g);
+        run_put(dx + (r * w.row + w.at + i - r * w.each) * W, g, false);
     }
 }
 
-template <class I> static Rows<I> rows_of(const OpCall *c) {
+static Rows rows_of(const OpCall *c) {
     const Tensor *x = c->in[0];
     int64_t inner = 1;
     for (int k = (int)c->i[0] + 1; k < x->ndim; k++) inner *= x->dim[k];
-    return {(I)(x->dim[c->i[0]] * inner), (I)(c->i[2] * inner), (I)(c->i[1] * inner)};
+    return {x->dim[c->i[0]] * inner, c->i[2] * inner, c->i[1] * inner};
 }
 
-template <class T, class I> static void run_forward(OpCall *c) {
-    int64_t n = tensor_count(c->out[0]);
-    LAUNCH(forward, cuda_blocks(n, THREADS), THREADS, (const T *)c->in[0]->data, (T *)c->out[0]->data, n,
-           rows_of<I>(c));
-}
-
-template <class T, class I> static void run_backward(OpCall *c) {
-    bool fresh;
-    Tensor *dx = op_grad(c, 0, &fresh);
-    if (!dx) return;
-    const T *dy = (const T *)c->out[0]->grad->data;
-    int64_t n = tensor_count(fresh ? dx : c->out[0]);
-    if (fresh)
-        LAUNCH(overwrite, cuda_blocks(n, THREADS), THREADS, dy, (T *)dx->data, n, rows_of<I>(c));
-    else
-        LAUNCH(add, cuda_blocks(n, THREADS), THREADS, dy, (T *)dx->data, n, rows_of<I>(c));
-}
-
-static bool is_short(const OpCall *c) {
-    return tensor_count(c->in[0]) <= UINT32_MAX;
-}
-
-template <class T> static void copy_out(OpCall *c) {
-    is_short(c) ? run_forward<T, uint32_t>(c) : run_forward<T, int64_t>(c);
-}
-
-template <class T> static void put_back(OpCall *c) {
-    is_short(c) ? run_backward<T, uint32_t>(c) : run_backward<T, int64_t>(c);
+/* False: the rows do not divide into words T. */
+template <class T> static bool copy_words(const OpCall *c) {
+    const Tensor *x = c->in[0], *y = c->out[0];
+    Rows w = rows_of(c);
+    const int64_t size = (int64_t)dtype_size(x->dtype), word = sizeof(T);
+    int64_t n = tensor_count(y) * size / word;
+    if (w.row * size % word || w.each * size % word || w.at * size % word) return false;
+    if ((uintptr_t)x->data % sizeof(T) || (uintptr_t)y->data % sizeof(T)) return false;
+    w = {w.row * size / word, w.each * size / word, w.at * size / word};
+    LAUNCH(forward, cuda_blocks(n, THREADS), THREADS, (const T *)x->data, (T *)y->data, n, w);
+    return true;
 }
 
 extern "C" void slice_forward_cuda(OpCall *c) {
-    size_t size = dtype_size(c->in[0]->dtype);
-    size == 4 ? copy_out<uint32_t>(c) : size == 2 ? copy_out<uint16_t>(c) : copy_out<uint8_t>(c);
+    copy_words<uint4>(c) || copy_words<uint32_t>(c) || copy_words<uint16_t>(c) || copy_words<uint8_t>(c);
 }
 
 extern "C" void slice_backward_cuda(OpCall *c) {
-    c->in[0]->dtype == DT_BF16 ? put_back<bf16>(c) : put_back<float>(c);
+    const Tensor *dy = c->out[0]->grad;
+    bool fresh;
+    Tensor *dx = op_grad(c, 0, &fresh);
+    if (!dx) return;
+    Rows w = rows_of(c);
+    bool eight = wide(w.each, dy, dx) && w.row % 8 == 0 && w.at % 8 == 0;
+    if (eight) w = {w.row / 8, w.each / 8, w.at / 8};
+    int64_t n = tensor_count(fresh ? dx : dy) / (eight ? 8 : 1);
+    with_data(dy, [&](auto *from) {
+        auto *to = (decltype(from))dx->data;
+        with_width(eight, [&](auto width) {
+            if (fresh)
+                LAUNCH(overwrite, cuda_blocks(n, THREADS), THREADS, width, from, to, n, w);
+            else
+                LAUNCH(add, cuda_blocks(n, THREADS), THREADS, width, from, to, n, w);
+        });
+    });
 }
