@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include "core/gemm.h"
+#include "core/op/simd.h"
 
 #include <dnnl.h>
 #include <omp.h>
@@ -25,8 +26,82 @@ bool device_cuda_describe(int i, char *text, size_t size) {
 bool device_cuda_libraries(char *text, size_t size) {
     return without_cuda(text, size);
 }
+
+bool device_open(int index, bool exact, char *text, size_t size) {
+    (void)index;
+    (void)exact;
+    return without_cuda(text, size);
+}
+
+bool device_opened(void) {
+    return false;
+}
+
+/* The rest is called with an open device only. */
+#define WITHOUT_CUDA die("%s: built without CUDA", __func__)
+
+void *device_get(size_t bytes) {
+    (void)bytes;
+    WITHOUT_CUDA;
+}
+void device_free(void *p) {
+    if (p) WITHOUT_CUDA;
+}
+void *device_pinned_get(size_t bytes) {
+    (void)bytes;
+    WITHOUT_CUDA;
+}
+void device_pinned_free(void *p) {
+    if (p) WITHOUT_CUDA;
+}
+void device_zero(void *p, size_t bytes) {
+    (void)p;
+    (void)bytes;
+    WITHOUT_CUDA;
+}
+void device_copy(void *to, const void *from, size_t bytes) {
+    (void)to;
+    (void)from;
+    (void)bytes;
+    WITHOUT_CUDA;
+}
+void device_set(float *p, float value) {
+    (void)p;
+    (void)value;
+    WITHOUT_CUDA;
+}
+void device_wait(void) {
+    WITHOUT_CUDA;
+}
+void *device_reserve(size_t bytes) {
+    (void)bytes;
+    WITHOUT_CUDA;
+}
+bool device_commit(void *base, size_t from, size_t to) {
+    (void)base;
+    (void)from;
+    (void)to;
+    WITHOUT_CUDA;
+}
+void device_release(void *base, size_t reserved, size_t committed) {
+    (void)base;
+    (void)reserved;
+    (void)committed;
+    WITHOUT_CUDA;
+}
+size_t device_memory(size_t *free) {
+    (void)free;
+    WITHOUT_CUDA;
+}
+void tensor_accumulate_cuda(const Tensor *to, const Tensor *from, bool fresh) {
+    (void)to;
+    (void)from;
+    (void)fresh;
+    WITHOUT_CUDA;
+}
 #endif
 
+#ifndef LETHE_DOUBLE /* oneDNN has no part in the check of derivatives */
 void device_report(FILE *out) {
     char text[LINE];
     const dnnl_version_t *v = dnnl_version();
@@ -44,3 +119,4 @@ void device_report(FILE *out) {
     device_cuda_describe(0, text, sizeof text);
     fprintf(out, "cuda: %s; runs use the processor\n", text);
 }
+#endif

@@ -1,9 +1,11 @@
 #include "core/heap.h"
 
+#include "core/device.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HEAP_ALIGN = 64, HEAP_CHUNK = 512 };
+enum { HEAP_ALIGN = 64, HEAP_CHUNK = 512, COMMIT = 64 << 20 };
 
 typedef struct Chunk {
     struct Chunk *next;
@@ -12,11 +14,12 @@ typedef struct Chunk {
 
 struct Heap {
     uint8_t *base;
-    size_t limit, live, peak;
-    Block *first; /* by address */
-    Block *free;  /* free ones, by address */
-    Block *spare; /* unused records */
-    Chunk *chunk; /* where records come from; grows in the first steps only */
+    bool device;
+    size_t limit, live, peak, committed; /* committed: bytes of the GPU's memory behind the address space */
+    Block *first;                        /* by address */
+    Block *free;                         /* free ones, by address */
+    Block *spare;                        /* unused records */
+    Chunk *chunk;                        /* where records come from; grows in the first steps only */
 };
 
 static Block *record_get(Heap *h) {
@@ -73,26 +76,39 @@ void heap_reset(Heap *h) {
     h->live = 0;
 }
 
-Heap *heap_create(size_t limit, Error *e) {
+static uint8_t *reserve(size_t limit, bool device, Error *e) {
+    if (device) return device_reserve(limit);
+    void *base =
+        mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        error_memory(e, limit);
+        return NULL;
+    }
+    madvise(base, limit, MADV_HUGEPAGE);
+    return base;
+}
+
+static size_t all_memory(bool device) {
+    size_t free;
+    if (device) return device_memory(&free);
+    return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+Heap *heap_create(size_t limit, bool device, Error *e) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (limit == 0) limit = (size_t)sysconf(_SC_PHYS_PAGES) * page;
+    if (limit == 0) limit = all_memory(device);
     limit = limit / page * page;
     Heap *h = mem_zero(1, sizeof *h);
     if (!h) {
         error_memory(e, sizeof *h);
         return NULL;
     }
-    void *base =
-        mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
-        error_memory(e, limit);
+    if (!(h->base = reserve(limit, device, e))) {
         mem_free(h);
         return NULL;
     }
-    madvise(base, limit, MADV_HUGEPAGE);
-    h->base = base;
+    h->device = device;
     h->limit = limit;
-    h->spare = NULL;
     Block *all = record_get(h);
     if (!all) {
         error_memory(e, sizeof(Chunk));
@@ -106,7 +122,10 @@ Heap *heap_create(size_t limit, Error *e) {
 
 void heap_free(Heap *h) {
     if (!h) return;
-    munmap(h->base, h->limit);
+    if (h->device)
+        device_release(h->base, h->limit, h->committed);
+    else
+        munmap(h->base, h->limit);
     for (Chunk *c = h->chunk; c;) {
         Chunk *next = c->next;
         mem_free(c);
@@ -115,12 +134,22 @@ void heap_free(Heap *h) {
     mem_free(h);
 }
 
+/* The GPU's memory behind the first `size` bytes, in large pieces. */
+static bool commit(Heap *h, size_t size) {
+    if (!h->device || size <= h->committed) return true;
+    size_t mark = (size + COMMIT - 1) / COMMIT * COMMIT;
+    if (mark > h->limit) mark = h->limit;
+    if (!device_commit(h->base, h->committed, mark)) return false;
+    h->committed = mark;
+    return true;
+}
+
 Block *heap_get(Heap *h, size_t size) {
     if (size > h->limit) return NULL;
     size = size ? (size + HEAP_ALIGN - 1) / HEAP_ALIGN * HEAP_ALIGN : HEAP_ALIGN;
     Block *b = h->free;
     while (b && b->size < size) b = b->larger;
-    if (!b) return NULL;
+    if (!b || !commit(h, b->offset + size)) return NULL;
     if (b->size > size) {
         Block *rest = record_get(h);
         if (!rest) return NULL;

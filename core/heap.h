@@ -14,11 +14,12 @@ struct Block {
     Block *smaller, *larger; /* free list by address */
 };
 
-Heap *heap_create(size_t limit, Error *e); /* address space only; 0: the machine's memory */
-void heap_free(Heap *h);                   /* NULL is fine */
-void heap_reset(Heap *h);                  /* everything free again */
-Block *heap_get(Heap *h, size_t size);     /* refs = 1; NULL when the limit is reached */
-void heap_drop(Heap *h, Block *b);         /* one reference less; the last frees it */
+/* Address space only; 0: the machine's memory. `device`: of the GPU, and memory follows as it is used. */
+Heap *heap_create(size_t limit, bool device, Error *e);
+void heap_free(Heap *h);               /* NULL is fine */
+void heap_reset(Heap *h);              /* everything free again */
+Block *heap_get(Heap *h, size_t size); /* refs = 1; NULL when the limit is reached */
+void heap_drop(Heap *h, Block *b);     /* one reference less; the last frees it */
 void *heap_data(const Heap *h, const Block *b);
 size_t heap_live(const Heap *h);
 size_t heap_peak(const Heap *h); /* highest address ever used */

@@ -31,13 +31,13 @@ Tensor *op_run(Step *s, const Op *op, OpCall *c) {
     bool wanted = false;
     for (int k = 0; k < OP_IN; k++) wanted |= c->in[k] && c->in[k]->needs_grad;
     c->record = wanted && s->recording && op->backward[BACKEND_REF];
-    if (!op->forward[s->backend] || (c->record && !op->backward[s->backend]))
+    if (!s->dry && (!op->forward[s->backend] || (c->record && !op->backward[s->backend])))
         die("%s has no kernel for %s", op->name, backend_name[s->backend]);
     if (wanted && op->backward[BACKEND_REF]) step_count_uses(s, c);
     op->shape(c);
     if (op->flops) s->flops += op->flops(c, false);
     double began = s->clock ? clock_seconds() : 0;
-    op->forward[s->backend](c);
+    if (!s->dry) op->forward[s->backend](c);
     if (s->clock) {
         int row = 0;
         while (op_rows[row] != op) row++;

@@ -1,6 +1,7 @@
 #include "core/step.h"
 
 #include "core/clock.h"
+#include "core/device.h"
 #include "core/heap.h"
 #include "core/op/simd.h"
 
@@ -16,6 +17,20 @@ typedef struct ArenaChunk {
     _Alignas(64) uint8_t data[ARENA_CHUNK];
 } ArenaChunk;
 
+/* What the n-th step_given of a step was: it stays from step to step. CUDA only. */
+typedef struct Given {
+    void *device,
+        *host[2]; /* pinned; two, since the copy of one step may still run when the next is filled */
+    size_t room;
+} Given;
+
+typedef struct Filling {
+    StepFill fill;
+    const void *self;
+    int first, n;
+    Tensor like[STEP_GIVEN];
+} Filling;
+
 typedef struct Node {
     OpCall call;
     StepFn again; /* recompute node: f, its self, x in call.in[0] and the output in call.out[0] */
@@ -29,6 +44,11 @@ struct StepInner {
     int nodes, node_room;
     Tensor **held; /* what open scopes hold, in order of making */
     int helds, held_room;
+    Given *given;
+    Filling *filling;
+    int givens, given_room, fillings, filling_room, turn;
+    void **copy; /* what step_host made in this step */
+    int copies, copy_room;
     bool segment; /* forward of a segment that backward will run again */
 };
 
@@ -59,6 +79,11 @@ static void *list_grow(void *list, int *room, size_t each) {
     return list;
 }
 
+static void copies_free(struct StepInner *in) {
+    for (int i = 0; i < in->copies; i++) mem_free(in->copy[i]);
+    in->copies = 0;
+}
+
 Step *step_create(DType compute, Backend backend, size_t limit, Error *e) {
     Step *s = mem_zero(1, sizeof *s);
     struct StepInner *in = mem_zero(1, sizeof *in);
@@ -71,7 +96,7 @@ Step *step_create(DType compute, Backend backend, size_t limit, Error *e) {
     in->first->next = NULL;
     in->first->used = 0;
     in->current = in->first;
-    if (!(in->heap = heap_create(limit, e))) goto fail;
+    if (!(in->heap = heap_create(limit, backend == BACKEND_CUDA, e))) goto fail;
     s->compute = compute;
     s->backend = backend;
     s->recording = true;
@@ -96,6 +121,14 @@ void step_free(Step *s) {
             mem_free(c);
             c = next;
         }
+        for (int i = 0; i < in->given_room; i++) {
+            device_free(in->given[i].device);
+            for (int k = 0; k < 2; k++) device_pinned_free(in->given[i].host[k]);
+        }
+        copies_free(in);
+        mem_free(in->copy);
+        mem_free(in->given);
+        mem_free(in->filling);
         mem_free(in->node);
         mem_free(in->held);
     }
@@ -106,9 +139,11 @@ void step_free(Step *s) {
 void step_begin(Step *s) {
     struct StepInner *in = s->inner;
     heap_reset(in->heap);
+    copies_free(in);
     in->current = in->first;
     in->first->used = 0;
-    in->nodes = in->helds = 0;
+    in->nodes = in->helds = in->givens = in->fillings = 0;
+    in->turn = !in->turn;
     s->flops = 0;
     s->kept = 0;
     s->bad[0] = 0;
@@ -157,6 +192,7 @@ Tensor *step_hidden(Step *s, DType dtype, int ndim, const int64_t *dim) {
     Tensor *t = header_get(s, dtype, ndim, dim);
     t->block = block_get(s, tensor_bytes(t));
     t->data = heap_data(s->inner->heap, t->block);
+    t->device = s->backend == BACKEND_CUDA;
     t->holds = 1;
     return t;
 }
@@ -167,23 +203,123 @@ Tensor *step_tensor(Step *s, DType dtype, int ndim, const int64_t *dim) {
     return scope_hold(s, t);
 }
 
+/* Step memory, wherever it is. */
+static void zero(const Step *s, const Tensor *t) {
+    if (s->dry) return;
+    if (t->device)
+        device_zero(t->data, tensor_bytes(t));
+    else
+        memset(t->data, 0, tensor_bytes(t));
+}
+
+static void copy(const Step *s, const Tensor *to, const Tensor *from) {
+    if (s->dry) return;
+    if (to->device || from->device)
+        device_copy(to->data, from->data, tensor_bytes(to));
+    else
+        memcpy(to->data, from->data, tensor_bytes(to));
+}
+
 Tensor *step_zeros(Step *s, DType dtype, int ndim, const int64_t *dim) {
     Tensor *t = step_tensor(s, dtype, ndim, dim);
-    memset(t->data, 0, tensor_bytes(t));
+    zero(s, t);
     return t;
 }
 
 Tensor *step_input(Step *s, const Tensor *outside) {
+    if (s->backend == BACKEND_CUDA && !outside->device) return step_copy(s, outside);
     Tensor *t = header_get(s, outside->dtype, outside->ndim, outside->dim);
     t->data = outside->data;
+    t->device = outside->device;
     t->name = outside->name ? outside->name : "input";
     return scope_hold(s, t);
+}
+
+/* Room for the next tensor that a step on the GPU is given. Its place is no step memory: a replayed step must
+ * find it filled before it begins. */
+static Given *given_next(struct StepInner *in, size_t bytes) {
+    if (in->givens == in->given_room) {
+        int before = in->given_room;
+        in->given = list_grow(in->given, &in->given_room, sizeof *in->given);
+        memset(in->given + before, 0, (size_t)(in->given_room - before) * sizeof *in->given);
+    }
+    Given *g = &in->given[in->givens++];
+    if (g->room >= bytes) return g;
+    device_free(g->device);
+    g->device = device_get(bytes);
+    for (int k = 0; k < 2; k++) {
+        device_pinned_free(g->host[k]);
+        g->host[k] = device_pinned_get(bytes);
+    }
+    g->room = bytes;
+    return g;
+}
+
+/* Fills the host's side and sends it on its way. */
+static void filling_run(Step *s, const Filling *f) {
+    struct StepInner *in = s->inner;
+    Tensor host[STEP_GIVEN], *list[STEP_GIVEN];
+    for (int i = 0; i < f->n; i++) {
+        host[i] = f->like[i];
+        host[i].data = in->given[f->first + i].host[in->turn];
+        list[i] = &host[i];
+    }
+    f->fill(s, f->self, list);
+    for (int i = 0; i < f->n; i++)
+        device_copy(in->given[f->first + i].device, host[i].data, tensor_bytes(&host[i]));
+}
+
+static void given_on_device(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self) {
+    struct StepInner *in = s->inner;
+    if (in->fillings == in->filling_room)
+        in->filling = list_grow(in->filling, &in->filling_room, sizeof *in->filling);
+    Filling *f = &in->filling[in->fillings++];
+    *f = (Filling){.fill = fill, .self = self, .first = in->givens, .n = n};
+    for (int i = 0; i < n; i++) {
+        f->like[i] = like[i];
+        t[i] = header_get(s, like[i].dtype, like[i].ndim, like[i].dim);
+        t[i]->data = given_next(in, tensor_bytes(&like[i]))->device;
+        t[i]->device = true;
+        scope_hold(s, t[i]);
+    }
+    filling_run(s, f);
+}
+
+void step_given(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self) {
+    if (n > STEP_GIVEN) die("step_given: %d tensors", n);
+    if (s->backend == BACKEND_CUDA && !s->dry) {
+        given_on_device(s, n, t, like, fill, self);
+        return;
+    }
+    for (int i = 0; i < n; i++) t[i] = step_tensor(s, like[i].dtype, like[i].ndim, like[i].dim);
+    if (!s->dry) fill(s, self, t);
+}
+
+void step_refill(Step *s) {
+    struct StepInner *in = s->inner;
+    in->turn = !in->turn;
+    for (int i = 0; i < in->fillings; i++) filling_run(s, &in->filling[i]);
+}
+
+Tensor *step_host(Step *s, Tensor *t) {
+    struct StepInner *in = s->inner;
+    if (!t->device) return t;
+    Tensor *h = header_get(s, t->dtype, t->ndim, t->dim);
+    h->name = t->name;
+    h->data = mem_get(tensor_bytes(t));
+    if (!h->data) give_up("out of memory: %zu bytes were wanted", tensor_bytes(t));
+    if (in->copies == in->copy_room) in->copy = list_grow(in->copy, &in->copy_room, sizeof *in->copy);
+    in->copy[in->copies++] = h->data;
+    device_copy(h->data, t->data, tensor_bytes(t));
+    device_wait();
+    return h;
 }
 
 Tensor *step_view(Step *s, Tensor *from, int ndim, const int64_t *dim) {
     Tensor *t = header_get(s, from->dtype, ndim, dim);
     if (tensor_count(t) != tensor_count(from)) die("step_view: the counts differ");
     t->data = from->data;
+    t->device = from->device;
     t->block = from->block;
     if (t->block) t->block->refs++;
     return scope_hold(s, t);
@@ -191,7 +327,7 @@ Tensor *step_view(Step *s, Tensor *from, int ndim, const int64_t *dim) {
 
 Tensor *step_copy(Step *s, const Tensor *from) {
     Tensor *t = step_tensor(s, from->dtype, from->ndim, from->dim);
-    memcpy(t->data, from->data, tensor_bytes(t));
+    copy(s, t, from);
     return t;
 }
 
@@ -303,7 +439,7 @@ Tensor *step_grad_of(Step *s, Tensor *t, bool *fresh) {
         if (fresh)
             *fresh = first;
         else if (first)
-            memset(t->grad->data, 0, tensor_bytes(t->grad));
+            zero(s, t->grad);
         return t->grad;
     }
     Tensor *g = step_hidden(s, t->dtype, t->ndim, t->dim);
@@ -312,7 +448,7 @@ Tensor *step_grad_of(Step *s, Tensor *t, bool *fresh) {
     if (fresh)
         *fresh = true;
     else
-        memset(g->data, 0, tensor_bytes(g));
+        zero(s, g);
     return t->grad = g;
 }
 
@@ -323,6 +459,7 @@ void step_pass_grad(Step *s, Tensor *t, Tensor *g) {
         h->block = g->block;
         h->block->refs++;
         h->data = g->data;
+        h->device = g->device;
         h->holds = 1;
         h->keep_grad = t->keep_grad;
         h->name = t->name;
@@ -330,7 +467,8 @@ void step_pass_grad(Step *s, Tensor *t, Tensor *g) {
         return;
     }
     Tensor *to = step_grad_of(s, t, &fresh);
-    tensor_accumulate(to, g, fresh);
+    if (s->dry) return;
+    (to->device ? tensor_accumulate_cuda : tensor_accumulate)(to, g, fresh);
 }
 
 void step_keep_grad(Tensor *t) {
@@ -361,11 +499,26 @@ static void node_recompute(Step *s, Node *n) {
     scope_close(s, scope, NULL);
 }
 
+/* What a backward leaves behind, memory and marks, without the numbers. */
+static void dry_backward(Step *s, OpCall *c) {
+    bool fresh;
+    for (int k = 0; k < OP_IN; k++) {
+        if (!c->in[k] || !c->in[k]->needs_grad) continue;
+        if (c->op->passes & NEED_IN(k) && tensor_count(c->in[k]) == tensor_count(c->out[0]))
+            step_pass_grad(s, c->in[k], c->out[0]->grad);
+        else
+            step_grad_of(s, c->in[k], &fresh);
+    }
+}
+
 static void node_run(Step *s, Node *n) {
     const Op *op = n->call.op;
     double began = s->clock ? clock_seconds() : 0;
     if (op->flops) s->flops += op->flops(&n->call, true);
-    op->backward[s->backend](&n->call);
+    if (s->dry)
+        dry_backward(s, &n->call);
+    else
+        op->backward[s->backend](&n->call);
     if (s->clock) {
         int row = 0;
         while (op_rows[row] != op) row++;
@@ -399,7 +552,12 @@ void tape_backward(Step *s, Tensor *loss, double seed) {
     if (tensor_count(loss) != 1) die("tape_backward: the loss is not a scalar");
     s->kept = heap_live(s->inner->heap);
     bool fresh;
-    tensor_put(step_grad_of(s, loss, &fresh), 0, (real)seed);
+    Tensor *g = step_grad_of(s, loss, &fresh);
+    real value = (real)seed;
+    if (g->device && !s->dry)
+        device_set(g->data, (float)value);
+    else if (!s->dry)
+        tensor_put(g, 0, value);
     backward_to(s, 0);
 }
 

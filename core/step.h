@@ -20,11 +20,13 @@ typedef struct StepClock {
 struct Step {
     DType compute; /* DT_F32, or DT_BF16: what matmuls, attention and norms emit */
     Backend backend;
+    bool dry;       /* shapes, FLOPs and memory only: no kernel runs, no data is touched (lethe plan) */
     bool recording; /* the tape is on; step_no_grad turns it off */
     bool training;  /* dropout and drop path act, batch norm uses the batch */
     bool again;     /* backward is running a segment once more: running statistics stay as they are */
     uint64_t seed;
-    int64_t index;         /* global step: keys dropout */
+    const struct Batch *batch; /* what the step works on; StepFill reads it */
+    int64_t index;             /* global step: keys dropout */
     const int64_t *sample; /* [batch] ids: key dropout and drop path per sample; NULL: 0, 1, 2, .. On CUDA in
                               device memory, */
     const int64_t *index_at; /* as is the global step, which a captured graph reads anew; NULL: `index` */
@@ -53,6 +55,15 @@ size_t step_live(const Step *s); /* bytes in use now */
 Tensor *step_tensor(Step *s, DType dtype, int ndim, const int64_t *dim); /* undefined contents */
 Tensor *step_zeros(Step *s, DType dtype, int ndim, const int64_t *dim);
 Tensor *step_input(Step *s, const Tensor *outside); /* borrows the data; gradient not wanted */
+/* Tensors whose contents are worked out on the host: masks, orders. `fill` writes them, host[i] being headers
+ * like t[i]; it may read the step's seed, batch and training, and `self`, and is called again for every
+ * replay of a captured step. n <= STEP_GIVEN. */
+enum { STEP_GIVEN = 8 };
+typedef void (*StepFill)(const Step *s, const void *self, Tensor *const *host);
+void step_given(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self);
+void step_refill(Step *s); /* CUDA: fills all that the last step was given anew, for s->batch */
+
+Tensor *step_host(Step *s, Tensor *t); /* a copy the host can read, of what stands in t when all is done */
 Tensor *step_view(Step *s, Tensor *t, int ndim, const int64_t *dim); /* no tape: same data, new shape */
 Tensor *step_copy(Step *s, const Tensor *t);
 

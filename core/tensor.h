@@ -39,6 +39,7 @@ struct Tensor {
     struct Block *block; /* step memory behind data; NULL for parameters and borrowed memory */
     int32_t holds;       /* step tensors: tape nodes and scopes that still need the data */
     bool param;          /* a parameter */
+    bool device;         /* data is memory of the GPU */
     int32_t uses; /* parameters: calls of this step whose backward is still to come; see Step.written */
 };
 

@@ -104,7 +104,8 @@ static Tensor *features(Task *task, Step *s, const Batch *batch) {
     if (frozen) step_no_grad(s), s->training = false;
     Scope scope = scope_open(s);
     Tensor *x = vit_blocks(s, &m->vit,
-                           vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL)); /* [B, 1 + L, D] */
+                           vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL,
+                                      vit_places_all(s, &m->vit, batch->n))); /* [B, 1 + L, D] */
     if (m->set.pool == CLASSIFY_MEAN) {
         x = vit_norm(s, op_token_mean(s, x, 1), m->fc_norm_w, m->fc_norm_b); /* [B, D] */
     } else {
@@ -122,14 +123,18 @@ static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
     Scope scope = scope_open(s);
     Tensor *x = features(task, s, batch);
     if (m->set.train == TRAIN_PROBE) {
-        if (s->training && s->recording) tensor_real(m->bn_count)[0]++;
-        x = op_batch_norm(s, x, NULL, NULL, m->bn_mean, m->bn_var, 0.1, 1e-6);
+        x = op_batch_norm(s, x, NULL, NULL, m->bn_mean, m->bn_var, m->bn_count, 0.1, 1e-6);
     }
     return scope_close(s, scope, op_linear(s, x, m->head_w, m->head_b, ACT_NONE)); /* [B, classes] */
 }
 
 static Tensor *labels_of(Step *s, const Batch *batch) {
-    Tensor t = {.data = (void *)batch->label, .dtype = DT_I32, .ndim = 1, .dim = {batch->n}, .name = "label"};
+    Tensor t = {.data = (void *)batch->label,
+                .dtype = DT_I32,
+                .ndim = 1,
+                .dim = {batch->n},
+                .name = "label",
+                .device = batch->image.device};
     return step_input(s, &t);
 }
 
@@ -162,6 +167,8 @@ static bool evaluate_mine(Task *task, Step *s, Source *source, double sum[EVAL_S
         step_begin(s);
         Tensor *logits = outputs(task, s, batch), *each;
         op_xent(s, logits, labels_of(s, batch), NULL, 0, &each);
+        logits = step_host(s, logits);
+        each = step_host(s, each);
         for (int64_t b = 0; b < batch->n; b++) {
             int64_t rank = rank_of(logits, b, batch->label[b]);
             sum[EVAL_TOP1] += rank < 1;

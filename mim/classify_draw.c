@@ -44,7 +44,7 @@ bool classify_draw(Task *task, Step *s, const Batch *batch, Picture *out, char (
     memset(out->pixel, WHITE, bytes);
     bool was = step_no_grad(s), training = s->training;
     s->training = false;
-    Tensor *logits = task->class->outputs(task, s, batch);
+    Tensor *logits = step_host(s, task->class->outputs(task, s, batch));
     step_grad_on(s, was);
     s->training = training;
     int64_t classes = logits->dim[1];

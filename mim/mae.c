@@ -4,11 +4,16 @@
 #include "mim/mae_draw.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 RECIPE_TABLE(mae_table, "Masked autoencoder", MaeSettings, MAE_FIELDS);
+
+/* A patch and the number drawn for it. */
+typedef struct MaeDraw {
+    float noise;
+    int32_t patch;
+} MaeDraw;
 
 static bool mae_resolve(MaeSettings *set, int size, Error *e) {
     static const int64_t preset[VIT_SIZES][3] = {
@@ -58,8 +63,10 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     m->decoder_embed_b = params_add(p, "decoder_embed.bias", 1, &w, zero);
     m->mask_token = params_add(p, "mask_token", 3, token, (Init){INIT_NORMAL, 0.02});
     m->decoder_pos_embed = params_add(p, "decoder_pos_embed", 3, pos, (Init){INIT_LATER, 0});
+    m->draw = mem_zero((size_t)patches, sizeof *m->draw);
     m->decoder_block = mem_zero((size_t)m->set.decoder_depth, sizeof *m->decoder_block);
-    if (!m->decoder_block) return error_memory(e, (size_t)m->set.decoder_depth * sizeof *m->decoder_block);
+    if (!m->decoder_block || !m->draw)
+        return error_memory(e, (size_t)m->set.decoder_depth * sizeof *m->decoder_block);
     for (int i = 0; i < m->set.decoder_depth; i++)
         m->decoder_block[i] =
             vit_block_declare(p, "decoder_blocks", i, w, (int)m->set.decoder_heads, VIT_INIT_MAE);
@@ -77,6 +84,7 @@ static void destroy(Task *task) {
     Mae *m = task->self;
     vit_free(&m->vit);
     mem_free(m->decoder_block);
+    mem_free(m->draw);
     mem_free(m);
     task->self = NULL;
 }
@@ -101,73 +109,116 @@ static Adapt adapt(Task *task, const char *name, const Tensor *from, Param *to) 
 
 /* ---- masking (3, "Simple implementation"; models_mae.py random_masking) ---- */
 
-typedef struct Draw {
-    float noise;
-    int32_t patch;
-} Draw;
-
 static int draw_order(const void *x, const void *y) {
-    const Draw *a = x, *b = y;
+    const MaeDraw *a = x, *b = y;
     if (a->noise != b->noise) return a->noise < b->noise ? -1 : 1;
     return (a->patch > b->patch) - (a->patch < b->patch);
 }
 
-MaeMask mae_mask(Step *s, const Tensor *noise, double ratio) {
-    int64_t batch = noise->dim[0], count = noise->dim[1], kept = (int64_t)((double)count * (1 - ratio));
-    int64_t keep[2] = {batch, kept}, all[2] = {batch, count};
-    MaeMask m = {step_tensor(s, DT_I32, 2, keep), step_tensor(s, DT_I32, 2, all),
-                 step_tensor(s, DT_F32, 2, all)};
-    Draw *draw = step_block(s, (size_t)count * sizeof *draw);
-    for (int64_t b = 0; b < batch; b++) {
-        for (int64_t l = 0; l < count; l++)
-            draw[l] = (Draw){(float)tensor_real(noise)[b * count + l], (int32_t)l};
-        qsort(draw, (size_t)count, sizeof *draw, draw_order);
-        for (int64_t i = 0; i < count; i++) {
-            if (i < kept) tensor_i32(m.keep)[b * kept + i] = draw[i].patch;
-            tensor_i32(m.restore)[b * count + draw[i].patch] = (int32_t)i;
-            tensor_real(m.mask)[b * count + draw[i].patch] = i < kept ? 0 : 1;
-        }
-    }
-    step_block_free(s, draw);
-    return m;
+/* The tensors of a mask, in the order in which they are given. */
+enum { KEEP, RESTORE, MASK, TOKEN, PLACE, ORDER, PATCHES, MASKS };
+
+static int64_t patches_of(const Mae *m) {
+    return m->vit.grid * m->vit.grid;
 }
 
-Tensor *mae_noise(Step *s, const Batch *batch, int64_t patches, RngPurpose purpose, uint32_t epoch) {
-    int64_t dim[2] = {batch->n, patches};
-    Tensor *noise = step_tensor(s, DT_F32, 2, dim);
-    for (int64_t b = 0; b < batch->n; b++) {
-        Rng r = rng_open(s->seed, purpose, epoch, (uint64_t)batch->id[b]);
-        for (int64_t l = 0; l < patches; l++) tensor_real(noise)[b * patches + l] = (real)rng_uniformf(&r);
+static void mask_like(const Mae *m, int64_t batch, Tensor like[MASKS]) {
+    int64_t count = patches_of(m), kept = (int64_t)((double)count * (1 - m->set.mask_ratio));
+    const int64_t wide[MASKS] = {
+        [KEEP] = kept, [RESTORE] = count, [MASK] = count, [ORDER] = 1 + count, [PATCHES] = count};
+    for (int k = 0; k < MASKS; k++)
+        like[k] = (Tensor){.dtype = k == MASK ? DT_F32 : DT_I32, .ndim = 2, .dim = {batch, wide[k]}};
+    vit_places_like(&like[TOKEN], batch, kept);
+}
+
+/* Row b of all tensors, from the noise in m->draw. */
+static void mask_row(const Mae *m, Tensor *const *t, int64_t b) {
+    int64_t count = patches_of(m), kept = t[KEEP]->dim[1];
+    int32_t *keep = tensor_i32(t[KEEP]) + b * kept, *restore = tensor_i32(t[RESTORE]) + b * count;
+    int32_t *order = tensor_i32(t[ORDER]) + b * (1 + count);
+    qsort(m->draw, (size_t)count, sizeof *m->draw, draw_order);
+    order[0] = 0; /* the class token stays in front */
+    for (int64_t i = 0; i < count; i++) {
+        int32_t patch = m->draw[i].patch;
+        if (i < kept) keep[i] = patch;
+        restore[patch] = (int32_t)i;
+        tensor_real(t[MASK])[b * count + patch] = i < kept ? 0 : 1;
+        order[1 + patch] = i < kept ? (int32_t)(1 + i) : -1; /* -1: the mask token */
+        tensor_i32(t[PATCHES])[b * count + i] = (int32_t)(1 + i);
     }
-    return noise;
+    vit_places_fill(t[TOKEN], t[PLACE], b, keep);
+}
+
+/* self: a noise [B, L] and the model. */
+typedef struct Noised {
+    const Mae *m;
+    const Tensor *noise;
+} Noised;
+
+static void fill_noised(const Step *s, const void *self, Tensor *const *host) {
+    (void)s;
+    const Noised *n = self;
+    int64_t count = patches_of(n->m);
+    for (int64_t b = 0; b < host[0]->dim[0]; b++) {
+        for (int64_t l = 0; l < count; l++)
+            n->m->draw[l] = (MaeDraw){(float)tensor_real(n->noise)[b * count + l], (int32_t)l};
+        mask_row(n->m, host, b);
+    }
+}
+
+static void fill_drawn(const Step *s, const Mae *m, Tensor *const *host, RngPurpose purpose, uint32_t epoch) {
+    int64_t count = patches_of(m);
+    for (int64_t b = 0; b < host[0]->dim[0]; b++) {
+        Rng r = rng_open(s->seed, purpose, epoch, (uint64_t)s->batch->id[b]);
+        for (int64_t l = 0; l < count; l++) m->draw[l] = (MaeDraw){rng_uniformf(&r), (int32_t)l};
+        mask_row(m, host, b);
+    }
+}
+
+static void fill_training(const Step *s, const void *self, Tensor *const *host) {
+    fill_drawn(s, self, host, RNG_MASK, s->batch->epoch);
+}
+
+static void fill_fixed(const Step *s, const void *self, Tensor *const *host) {
+    fill_drawn(s, self, host, RNG_EVAL, 0);
+}
+
+static MaeMask mask_given(Step *s, const Mae *m, int64_t batch, StepFill fill, const void *self) {
+    Tensor like[MASKS], *t[MASKS];
+    mask_like(m, batch, like);
+    step_given(s, MASKS, t, like, fill, self);
+    return (MaeMask){.keep = t[KEEP],
+                     .restore = t[RESTORE],
+                     .mask = t[MASK],
+                     .at = {t[TOKEN], t[PLACE]},
+                     .order = t[ORDER],
+                     .patches = t[PATCHES]};
+}
+
+MaeMask mae_mask(Step *s, const Mae *m, const Tensor *noise) {
+    return mask_given(s, m, noise->dim[0], fill_noised, &(Noised){m, noise});
+}
+
+MaeMask mae_mask_drawn(Step *s, const Mae *m, const Batch *batch, bool training) {
+    s->batch = batch;
+    return mask_given(s, m, batch->n, training ? fill_training : fill_fixed, m);
 }
 
 /* ---- forward ---- */
 
 Tensor *mae_encoder(Step *s, const Mae *m, Tensor *image, const MaeMask *mask) {
-    Tensor *x = vit_tokens(s, &m->vit, image, mask->keep); /* [B, 1 + K, D] */
+    Tensor *x = vit_tokens(s, &m->vit, image, mask->keep, mask->at); /* [B, 1 + K, D] */
     x = vit_blocks(s, &m->vit, x);
     return vit_norm(s, x, m->vit.norm_w, m->vit.norm_b);
 }
 
 Tensor *mae_decoder(Step *s, const Mae *m, Tensor *latent, const MaeMask *mask) {
-    int64_t batch = latent->dim[0], kept = mask->keep->dim[1], count = mask->restore->dim[1];
-    int64_t whole[2] = {batch, 1 + count}, patches[2] = {batch, count};
-    Tensor *order = step_tensor(s, DT_I32, 2, whole), *without_cls = step_tensor(s, DT_I32, 2, patches);
-    for (int64_t b = 0; b < batch; b++) {
-        tensor_i32(order)[b * (1 + count)] = 0; /* the class token stays in front */
-        for (int64_t l = 0; l < count; l++) {
-            int32_t at = tensor_i32(mask->restore)[b * count + l];
-            tensor_i32(order)[b * (1 + count) + 1 + l] = at < kept ? 1 + at : -1; /* -1: the mask token */
-            tensor_i32(without_cls)[b * count + l] = (int32_t)(1 + l);
-        }
-    }
     Tensor *x = op_linear(s, latent, m->decoder_embed_w, m->decoder_embed_b, ACT_NONE); /* [B, 1 + K, w] */
-    x = op_gather(s, x, order, m->mask_token);                                          /* [B, 1 + L, w] */
+    x = op_gather(s, x, mask->order, m->mask_token);                                    /* [B, 1 + L, w] */
     x = op_add(s, x, m->decoder_pos_embed);
     for (int i = 0; i < m->set.decoder_depth; i++)
         x = vit_block(s, &m->decoder_block[i], x, m->vit.recompute);
-    x = op_gather(s, x, without_cls, NULL); /* [B, L, w] */
+    x = op_gather(s, x, mask->patches, NULL); /* [B, L, w] */
     x = vit_norm(s, x, m->decoder_norm_w, m->decoder_norm_b);
     return op_linear(s, x, m->decoder_pred_w, m->decoder_pred_b, ACT_NONE); /* [B, L, p p 3] */
 }
@@ -175,61 +226,41 @@ Tensor *mae_decoder(Step *s, const Mae *m, Tensor *latent, const MaeMask *mask) 
 Tensor *mae_target(Step *s, const Mae *m, Tensor *image) {
     bool was = step_no_grad(s);
     Tensor *t = op_patchify(s, image, NULL, (int)m->vit.patch, PATCH_CHANNEL_LAST);
+    if (m->set.norm_pix) t = op_standardize(s, t, 1e-6);
     step_grad_on(s, was);
-    if (!m->set.norm_pix) return t;
-    int64_t rows = tensor_rows(t), n = tensor_last(t);
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        real *v = tensor_real(t) + r * n;
-        double mean = 0, var = 0;
-        for (int64_t j = 0; j < n; j++) mean += (double)v[j];
-        mean /= (double)n;
-        for (int64_t j = 0; j < n; j++) var += ((double)v[j] - mean) * ((double)v[j] - mean);
-        double scale = 1 / sqrt(var / (double)(n - 1) + 1e-6); /* unbiased, as torch.var */
-        for (int64_t j = 0; j < n; j++) v[j] = (real)(((double)v[j] - mean) * scale);
-    }
     return t;
 }
 
-static Tensor *loss_masked(Task *task, Step *s, const Batch *batch, RngPurpose purpose, uint32_t epoch,
-                           Tensor **each) {
+/* Each sample's own loss [B]: the mean of its hidden patches, of which all have equally many. */
+static Tensor *loss_each(Step *s, Tensor *of_patch, const MaeMask *mask) {
+    int64_t hidden = mask->mask->dim[1] - mask->keep->dim[1];
+    bool was = step_no_grad(s);
+    Tensor *sum = op_reduce(s, op_arith(s, of_patch, mask->mask, ARITH_MUL), 1, 1, REDUCE_SUM);
+    Tensor *each = op_scale(s, sum, 1 / (double)hidden, 0);
+    step_grad_on(s, was);
+    return each;
+}
+
+static Tensor *loss_masked(Task *task, Step *s, const Batch *batch, bool training, Tensor **each) {
     Mae *m = task->self;
     Scope scope = scope_open(s);
     Tensor *image = step_input(s, &batch->image), *of_patch;
-    MaeMask mask =
-        mae_mask(s, mae_noise(s, batch, m->vit.grid * m->vit.grid, purpose, epoch), m->set.mask_ratio);
+    MaeMask mask = mae_mask_drawn(s, m, batch, training);
     Tensor *target = mae_target(s, m, image);
     Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, image, &mask), &mask);
     Tensor *loss = op_mse(s, pred, target, mask.mask, &of_patch);
-    if (each) {
-        int64_t n = batch->n, count = mask.mask->dim[1];
-        for (int64_t b = 0; b < n; b++) {
-            double sum = 0, hidden = 0;
-            for (int64_t l = 0; l < count; l++) {
-                double w = (double)tensor_real(mask.mask)[b * count + l];
-                sum += w * (double)tensor_real(of_patch)[b * count + l];
-                hidden += w;
-            }
-            tensor_real(*each)[b] = (real)(sum / hidden);
-        }
-    }
-    return scope_close(s, scope, loss);
-}
-
-static Tensor *each_make(Step *s, const Batch *batch) {
-    int64_t n = batch->n;
-    return step_tensor(s, DT_F32, 1, &n);
+    if (!each) return scope_close(s, scope, loss);
+    *each = loss_each(s, of_patch, &mask);
+    return loss;
 }
 
 static Tensor *loss(Task *task, Step *s, const Batch *batch, Tensor **each) {
-    if (each) *each = each_make(s, batch);
-    return loss_masked(task, s, batch, RNG_MASK, batch->epoch, each);
+    return loss_masked(task, s, batch, true, each);
 }
 
 static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
     Mae *m = task->self;
-    MaeMask mask =
-        mae_mask(s, mae_noise(s, batch, m->vit.grid * m->vit.grid, RNG_EVAL, 0), m->set.mask_ratio);
+    MaeMask mask = mae_mask_drawn(s, m, batch, false);
     Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, step_input(s, &batch->image), &mask), &mask);
     int64_t dim[2] = {batch->n, tensor_count(pred) / batch->n};
     return op_reshape(s, pred, 2, dim);
@@ -238,7 +269,9 @@ static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
 /* Mean of the patch tokens of the whole image after the norm (nothing is masked). */
 static Tensor *features(Task *task, Step *s, const Batch *batch) {
     Mae *m = task->self;
-    Tensor *x = vit_blocks(s, &m->vit, vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL));
+    Tensor *x = vit_blocks(
+        s, &m->vit,
+        vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL, vit_places_all(s, &m->vit, batch->n)));
     return op_token_mean(s, vit_norm(s, x, m->vit.norm_w, m->vit.norm_b), 1);
 }
 
@@ -250,8 +283,9 @@ static bool evaluate_mine(Task *task, Step *s, Source *source, double sum[2], Er
         if (!source->get(source->self, i, &batch, e)) return false;
         if (batch->n == 0) continue; /* none of it could be read */
         step_begin(s);
-        Tensor *each = each_make(s, batch);
-        loss_masked(task, s, batch, RNG_EVAL, 0, &each);
+        Tensor *each;
+        loss_masked(task, s, batch, false, &each);
+        each = step_host(s, each);
         for (int64_t b = 0; b < batch->n; b++) sum[0] += (double)tensor_real(each)[b];
         sum[1] += batch->n;
     }

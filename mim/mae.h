@@ -27,22 +27,27 @@ typedef struct Mae {
     Tensor *decoder_embed_w, *decoder_embed_b, *mask_token, *decoder_pos_embed;
     VitBlock *decoder_block;
     Tensor *decoder_norm_w, *decoder_norm_b, *decoder_pred_w, *decoder_pred_b;
+    struct MaeDraw *draw; /* [L]: room to draw a mask in */
 } Mae;
 
 extern const TaskClass mae_class;
 
-/* Which patches of each sample are hidden. All i32 but mask. */
+/* Which patches of each sample are hidden, and what follows from that. All i32 but mask. */
 typedef struct MaeMask {
     Tensor *keep;    /* [B, K] patches the encoder sees, in shuffled order */
     Tensor *restore; /* [B, L] place of patch l in that order among all L; below K: visible */
     Tensor *mask;    /* f32 [B, L] 0 is keep, 1 is remove */
+    VitPlaces at;    /* of the visible ones */
+    Tensor *order;   /* [B, 1 + L] for the decoder: the encoder's token of each place, -1: the mask token */
+    Tensor *patches; /* [B, L] = 1 .. L: all but the class token */
 } MaeMask;
 
 /* From noise [B, L]: the K = int(L (1 - ratio)) patches with the least noise stay. Equal noise: lower index.
  */
-MaeMask mae_mask(Step *s, const Tensor *noise, double ratio);
-/* The noise of a batch: a stream a sample, keyed by purpose, epoch and sample id. */
-Tensor *mae_noise(Step *s, const Batch *batch, int64_t patches, RngPurpose purpose, uint32_t epoch);
+MaeMask mae_mask(Step *s, const Mae *m, const Tensor *noise);
+/* From a stream a sample, keyed by its id: that of s->batch's epoch while training, else one that never
+ * changes. */
+MaeMask mae_mask_drawn(Step *s, const Mae *m, const Batch *batch, bool training);
 
 Tensor *mae_encoder(Step *s, const Mae *m, Tensor *image,
                     const MaeMask *mask); /* [B, 1 + K, D] latent, normed */

@@ -125,22 +125,39 @@ Tensor *vit_block(Step *s, const VitBlock *b, Tensor *x, bool recompute) {
     return recompute ? step_recompute(s, block_run, (void *)b, x) : block_run(s, (void *)b, x);
 }
 
-Tensor *vit_tokens(Step *s, const VitEncoder *vit, Tensor *image, Tensor *index) {
+void vit_places_like(Tensor like[2], int64_t batch, int64_t count) {
+    for (int k = 0; k < 2; k++) like[k] = (Tensor){.dtype = DT_I32, .ndim = 2, .dim = {batch, 1 + count}};
+}
+
+void vit_places_fill(Tensor *order, Tensor *place, int64_t b, const int32_t *keep) {
+    int64_t tokens = order->dim[1];
+    for (int64_t t = 0; t < tokens; t++) {
+        tensor_i32(order)[b * tokens + t] = (int32_t)(t - 1); /* -1: the class token */
+        if (place)
+            tensor_i32(place)[b * tokens + t] = t == 0 ? 0 : 1 + (keep ? keep[t - 1] : (int32_t)(t - 1));
+    }
+}
+
+static void fill_all(const Step *s, const void *self, Tensor *const *host) {
+    (void)s;
+    (void)self;
+    for (int64_t b = 0; b < host[0]->dim[0]; b++) vit_places_fill(host[0], NULL, b, NULL);
+}
+
+VitPlaces vit_places_all(Step *s, const VitEncoder *vit, int64_t batch) {
+    VitPlaces at = {0};
+    Tensor like[2];
+    vit_places_like(like, batch, vit->grid * vit->grid);
+    step_given(s, 1, &at.order, like, fill_all, NULL);
+    return at;
+}
+
+Tensor *vit_tokens(Step *s, const VitEncoder *vit, Tensor *image, Tensor *index, VitPlaces at) {
     Scope scope = scope_open(s);
-    int64_t batch = image->dim[0], count = index ? index->dim[1] : vit->grid * vit->grid;
     Tensor *x = op_patchify(s, image, index, (int)vit->patch, PATCH_CHANNEL_FIRST);
     x = op_linear(s, x, vit->patch_w, vit->patch_b, ACT_NONE); /* [B, T, D] */
-    int64_t dim[2] = {batch, 1 + count};
-    Tensor *order = step_tensor(s, DT_I32, 2, dim), *place = step_tensor(s, DT_I32, 2, dim);
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t t = 0; t <= count; t++) {
-            int64_t at = b * (1 + count) + t;
-            tensor_i32(order)[at] = (int32_t)(t - 1); /* -1: the class token */
-            tensor_i32(place)[at] =
-                t == 0 ? 0 : 1 + (index ? tensor_i32(index)[b * count + t - 1] : (int32_t)(t - 1));
-        }
-    x = op_gather(s, x, order, vit->cls_token); /* [B, 1 + T, D] */
-    x = op_add(s, x, index ? op_gather(s, vit->pos_embed, place, NULL) : vit->pos_embed);
+    x = op_gather(s, x, at.order, vit->cls_token);             /* [B, 1 + T, D] */
+    x = op_add(s, x, at.place ? op_gather(s, vit->pos_embed, at.place, NULL) : vit->pos_embed);
     return scope_close(s, scope, x);
 }
 

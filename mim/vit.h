@@ -60,9 +60,22 @@ void vit_free(VitEncoder *vit);
 VitBlock vit_block_declare(Params *p, const char *prefix, int n, int64_t dim, int heads, VitInit init);
 Tensor *vit_block(Step *s, const VitBlock *b, Tensor *x, bool recompute); /* [B, N, D] -> [B, N, D] */
 
+/* Where tokens come from, on the host's account: both i32 [B, 1 + T]. */
+typedef struct VitPlaces {
+    Tensor *order; /* the patch a token is, among those that are embedded; -1: the class token */
+    Tensor *place; /* its row of the table of positions; NULL: as they come */
+} VitPlaces;
+
+/* Shapes of order and place for `count` patches; and row b of both, the patches being keep[0 .. count - 1],
+ * or all if that is NULL. */
+void vit_places_like(Tensor like[2], int64_t batch, int64_t count);
+void vit_places_fill(Tensor *order, Tensor *place, int64_t b, const int32_t *keep);
+/* Of all patches. */
+VitPlaces vit_places_all(Step *s, const VitEncoder *vit, int64_t batch);
+
 /* Tokens of an image [B, 3, H, W]: patches (those of index [B, T], or all), embedded, with their positions,
  * the class token in front: [B, 1 + T, D]. */
-Tensor *vit_tokens(Step *s, const VitEncoder *vit, Tensor *image, Tensor *index);
+Tensor *vit_tokens(Step *s, const VitEncoder *vit, Tensor *image, Tensor *index, VitPlaces at);
 /* All blocks, without the last norm. */
 Tensor *vit_blocks(Step *s, const VitEncoder *vit, Tensor *x);
 Tensor *vit_norm(Step *s, Tensor *x, Tensor *w, Tensor *b); /* layer norm with the ViT's eps */

@@ -104,7 +104,7 @@ static double run_loss(Case *c, bool norm_pix, Tensor **latent, Tensor **pred, M
     m->set.norm_pix = norm_pix;
     step_begin(s);
     Tensor *image = step_input(s, &c->images);
-    *mask = mae_mask(s, &c->noise, m->set.mask_ratio);
+    *mask = mae_mask(s, m, &c->noise);
     *latent = mae_encoder(s, m, image, mask);
     *pred = mae_decoder(s, m, *latent, mask);
     *loss = op_mse(s, *pred, mae_target(s, m, image), mask->mask, NULL);

@@ -120,10 +120,10 @@ static void batch_norm(Case *c) {
     Tensor *mean = load(c, "running_mean"), *var = load(c, "running_var");
     bool was = step_no_grad(c->s);
     c->s->training = false;
-    check(c, "y_eval", op_batch_norm(c->s, in[0], in[1], in[2], mean, var, 0.1, 1e-5));
+    check(c, "y_eval", op_batch_norm(c->s, in[0], in[1], in[2], mean, var, NULL, 0.1, 1e-5));
     c->s->training = true;
     step_grad_on(c->s, was);
-    finish(c, op_batch_norm(c->s, in[0], in[1], in[2], mean, var, 0.1, 1e-5), 3, affine, in);
+    finish(c, op_batch_norm(c->s, in[0], in[1], in[2], mean, var, NULL, 0.1, 1e-5), 3, affine, in);
     check(c, "running_mean_after", mean);
     check(c, "running_var_after", var);
 }

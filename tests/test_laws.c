@@ -254,7 +254,7 @@ static void norms_agree(void **state) {
     /* one sample: a group a channel sees what batch norm sees */
     Tensor *one = op_slice(s, x, 0, 1, 1);
     same("instance", op_group_norm(s, one, g, b, 6, 1e-5),
-         op_batch_norm(s, one, g, b, NULL, NULL, 0.1, 1e-5));
+         op_batch_norm(s, one, g, b, NULL, NULL, NULL, 0.1, 1e-5));
     /* scale and shift of the input are taken away */
     same("invariance", op_layernorm(s, op_scale(s, flat, 7, -3), g, b, 0), op_layernorm(s, flat, g, b, 0));
 }

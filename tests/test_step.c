@@ -59,7 +59,7 @@ static Tensor *block(Step *s, void *self, Tensor *x) {
     y = op_linear(s, op_dropout(s, x, 0.2, 2), &p[FC1], NULL, ACT_GELU);
     y = op_reshape(s, op_linear(s, y, &p[FC2], NULL, ACT_NONE), 2,
                    (const int64_t[]){x->dim[0] * x->dim[1], WIDTH});
-    y = op_batch_norm(s, y, NULL, NULL, &p[RUN_MEAN], &p[RUN_VAR], 0.1, 1e-5);
+    y = op_batch_norm(s, y, NULL, NULL, &p[RUN_MEAN], &p[RUN_VAR], NULL, 0.1, 1e-5);
     return op_add(s, x, op_reshape(s, y, 3, x->dim));
 }
 
@@ -164,7 +164,7 @@ static void backward_and_scopes_free_all(void **state) {
 static void memory_is_joined_again(void **state) {
     (void)state;
     Error e;
-    Heap *h = heap_create((size_t)1 << 20, &e);
+    Heap *h = heap_create((size_t)1 << 20, false, &e);
     assert_non_null(h);
     Block *b[16];
     for (int round = 0; round < 3; round++) {

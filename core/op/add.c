@@ -71,6 +71,7 @@ static const Probe probes[] = {
 
 const Op add_row = {
     .name = "add",
+    .passes = NEED_IN(0),
     .shape = shape,
     .forward = {forward_ref, ON_CPU(forward_cpu), ON_CUDA(add_forward_cuda)},
     .backward = {backward_ref, ON_CPU(backward_cpu), ON_CUDA(add_backward_cuda)},

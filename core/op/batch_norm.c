@@ -1,5 +1,6 @@
 /* batch_norm: y = (x - mean) rstd g + b, channel by channel, rstd = 1 / sqrt(var + eps).
- * x (B, C, ..)  g, b (C) or absent (1, 0)  mean, var (C) f32, absent in training: none are kept
+ * x (B, C, ..)  g, b (C) or absent (1, 0)  mean, var (C) f32, absent in training: none are kept  count (1)
+ * f32 or absent: how often they were moved
  *   ->  y like x in the step's compute type.   f[0] = eps, f[1] = momentum, i[0] = training.
  * Training takes mean and (biased) variance over the batch of all ranks and all places, n values a channel,
  * and moves the running ones as torch does: mean += momentum (batch mean - mean), var likewise towards the
@@ -84,6 +85,7 @@ static void statistics(OpCall *c, const Walk *w) {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < n; first += BLOCK) sums_of(x, w, first, block_of(w, first), mean, var);
     comm_sum(var, (int)n);
+    if (c->in[5] && !c->step->again) tensor_real(c->in[5])[0]++;
     for (int64_t k = 0; k < n; k++) {
         var[k] /= all;
         tensor_real(c->save[0])[k] = (real)mean[k];
@@ -203,8 +205,8 @@ const Op batch_norm_row = {
     .probes = COUNT(probes),
 };
 
-Tensor *op_batch_norm(Step *s, Tensor *x, Tensor *g, Tensor *b, Tensor *mean, Tensor *var, double momentum,
-                      double eps) {
-    OpCall c = {.in = {x, g, b, mean, var}, .f = {eps, momentum}, .i = {s->training}};
+Tensor *op_batch_norm(Step *s, Tensor *x, Tensor *g, Tensor *b, Tensor *mean, Tensor *var, Tensor *count,
+                      double momentum, double eps) {
+    OpCall c = {.in = {x, g, b, mean, var, count}, .f = {eps, momentum}, .i = {s->training}};
     return op_run(s, &batch_norm_row, &c);
 }

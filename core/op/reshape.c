@@ -26,6 +26,7 @@ static const Probe probes[] = {
 
 const Op reshape_row = {
     .name = "reshape",
+    .passes = NEED_IN(0),
     .shape = shape,
     .forward = {forward_ref, ON_CPU(forward_ref), ON_CUDA(forward_ref)},
     .backward = {backward_ref, ON_CPU(backward_ref), ON_CUDA(backward_ref)},

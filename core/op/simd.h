@@ -9,6 +9,7 @@
 
 /* to += from, or to = from when fresh; either may be bf16. Same count. */
 void tensor_accumulate(const Tensor *to, const Tensor *from, bool fresh);
+void tensor_accumulate_cuda(const Tensor *to, const Tensor *from, bool fresh); /* in device memory */
 
 #ifndef LETHE_DOUBLE
 
