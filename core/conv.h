@@ -17,6 +17,8 @@ typedef struct Conv {
     int64_t k_high, k_wide, stride, pad;
 } Conv;
 
+C_BEGIN
+
 /* Every product of the sum: each(self, place in x, place in w, place in y). For reference kernels. */
 void conv_walk(const Conv *v, void (*each)(void *self, int64_t x, int64_t w, int64_t y), void *self);
 
@@ -27,5 +29,7 @@ void conv_data(Step *s, DType compute, const Conv *v, const Tensor *w, const Ten
 /* dw = the gradient, or dw += it without `fresh`. */
 void conv_weight(Step *s, DType compute, const Conv *v, const Tensor *x, const Tensor *dy, const Tensor *dw,
                  bool fresh);
+
+C_END
 
 #endif
