@@ -1,7 +1,10 @@
 /* Every op, every probe: the CPU kernels against the reference, in f32 and in bf16; that forward and backward
- * write all they must and no more; and that the number of threads changes no bit.
+ * write all they must and no more; and that the number of threads changes no bit. In a build with CUDA the
+ * CUDA kernels too, on larger calls as well: there steps must have memory that the host can read.
  * One tolerance a dtype: relative distances, Euclidean norm over a tensor. */
 #include "tests/probe.h"
+
+#include "core/device.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -84,6 +87,15 @@ static void step_soil(Step *s) {
     scope_close(s, scope, NULL);
 }
 
+/* Waits until the host may read and write what kernels work on. */
+static void finish(const Way *w) {
+#ifdef LETHE_CUDA
+    if (w->backend == BACKEND_CUDA) device_wait();
+#else
+    (void)w;
+#endif
+}
+
 static void inputs_round(Step *s, OpCall *c, const Way *w) {
     for (int k = 0; k < OP_IN; k++) {
         Tensor *t = c->in[k];
@@ -98,16 +110,17 @@ static void inputs_round(Step *s, OpCall *c, const Way *w) {
     }
 }
 
-static void grads_prepare(Step *s, const OpCall *c, GradStart start, const Result *base) {
+static void grads_prepare(Step *s, const OpCall *c, const Way *w, const Result *base) {
     for (int k = 0; k < OP_IN; k++) {
         Tensor *t = c->in[k];
-        if (!t || !t->needs_grad || start == GRAD_NEW) continue;
+        if (!t || !t->needs_grad || w->start == GRAD_NEW) continue;
         Tensor *g = step_grad_of(s, t, NULL);
-        if (start == GRAD_DIRTY) {
+        finish(w);
+        if (w->start == GRAD_DIRTY) {
             memset(g->data, 0xFF, tensor_bytes(g));
             t->grad_fresh = true;
         }
-        for (int64_t i = 0; start == GRAD_KEPT && i < tensor_count(g); i++)
+        for (int64_t i = 0; w->start == GRAD_KEPT && i < tensor_count(g); i++)
             tensor_put(g, i, kept_value(base->grad[k], i));
     }
 }
@@ -127,14 +140,17 @@ static Result run(Step *s, const Op *op, const Probe *p, const Way *w, const Res
     s->recording = !w->no_tape;
     op_run(s, op, &c);
     s->recording = was;
+    finish(w);
     for (int k = 0; k < OP_OUT; k++) result.out[k] = values_of(c.out[k]);
     for (int k = 0; k < OP_IN; k++) result.in[k] = values_of(in[k]);
     if (!c.record) return result;
     Tensor *dy = step_grad_of(s, c.out[0], NULL);
+    finish(w);
     for (int64_t i = 0; i < tensor_count(dy); i++)
         tensor_put(dy, i, bf16_to_f32(bf16_from_f32((float)rng_range(&r, -1, 1))));
-    grads_prepare(s, &c, w->start, base);
+    grads_prepare(s, &c, w, base);
     tape_backward_seeded(s);
+    finish(w);
     for (int k = 0; k < OP_IN; k++) {
         if (!in[k] || !in[k]->needs_grad) continue;
         result.grad[k] = values_of(in[k]->grad);
@@ -194,31 +210,33 @@ static int probe_check(Step *s, const Op *op, const Probe *p) {
     return bad;
 }
 
-static int probe_check_bf16(Step *s, const Op *op, const Probe *p) {
+static int probe_check_bf16(Step *host, Step *s, const Op *op, const Probe *p, Backend backend) {
     int bad = 0;
     Way ref = {.backend = BACKEND_REF, .rounded = NEED_IN(0) | op->bf16_with};
-    Result base = run(s, op, p, &ref, NULL);
+    Result base = run(host, op, p, &ref, NULL);
     const char *const about[] = {"bf16", "bf16, dirty gradients", "bf16, added"};
     for (GradStart start = GRAD_NEW; start <= GRAD_KEPT; start++) {
-        Way w = {BACKEND_CPU, DT_BF16, ref.rounded, .stored = true, .start = start};
-        Result r = run(s, op, p, &w, &base);
+        Way w = {backend, DT_BF16, ref.rounded, .stored = true, .start = start};
+        Result r = run(s, op, p, &w, &base), again = run(s, op, p, &w, &base);
         bad |= compare(op, p, about[start], &r, &base, BF16_LIMIT);
+        bad |= compare(op, p, "bf16 again", &again, &r, 0);
         result_free(&r);
+        result_free(&again);
     }
     result_free(&base);
     return bad;
 }
 
-static Step *open_step(void) {
+static Step *open_step(Backend backend) {
     Error e;
-    Step *s = step_create(DT_F32, BACKEND_CPU, (size_t)1 << 28, &e);
+    Step *s = step_create(DT_F32, backend, (size_t)1 << 28, &e);
     if (!s) fail_msg("%s", e.text);
     return s;
 }
 
 static void cpu_like_reference(void **state) {
     (void)state;
-    Step *s = open_step();
+    Step *s = open_step(BACKEND_CPU);
     int bad = 0;
     for (int o = 0; op_rows[o]; o++)
         for (int p = 0; p < op_rows[o]->probes; p++) bad += probe_check(s, op_rows[o], &op_rows[o]->probe[p]);
@@ -228,11 +246,11 @@ static void cpu_like_reference(void **state) {
 
 static void cpu_bf16_like_reference(void **state) {
     (void)state;
-    Step *s = open_step();
+    Step *s = open_step(BACKEND_CPU);
     int bad = 0;
     for (int o = 0; op_rows[o]; o++)
         for (int p = 0; p < op_rows[o]->probes && op_rows[o]->bf16; p++)
-            bad += probe_check_bf16(s, op_rows[o], &op_rows[o]->probe[p]);
+            bad += probe_check_bf16(s, s, op_rows[o], &op_rows[o]->probe[p], BACKEND_CPU);
     step_free(s);
     assert_int_equal(bad, 0);
 }
@@ -298,6 +316,46 @@ static const struct {
     {.op = &reduce_row, .probe = {.about = "large", .in = {{2, {400, 300}}}, .i = {0, 2, REDUCE_MEAN}}},
     {.op = &arith_row, .probe = {.about = "large", .in = {{2, {400, 300}}, {1, {300}}}, .i = {ARITH_MUL}}},
     {.op = &add_row, .probe = {.about = "large", .in = {{3, {8, 50, 96}}, {3, {1, 50, 96}}}}},
+    {.op = &add_row, .probe = {.about = "many rows", .in = {{2, {5000, 24}}, {1, {24}}}}},
+    {.op = &add_row, .probe = {.about = "same shape", .in = {{2, {300, 40}}, {2, {300, 40}}}}},
+    {.op = &arith_row, .probe = {.about = "one number", .in = {{2, {300, 40}}, {1, {1}}}, .i = {ARITH_MUL}}},
+    {.op = &arith_row,
+     .probe = {.about = "table", .in = {{2, {30, 520}}, {1, {520}, 0.5, 2}}, .i = {ARITH_DIV}}},
+    {.op = &layernorm_row,
+     .probe = {.about = "many rows", .in = {{2, {5003, 16}}, {1, {16}}, {1, {16}}}, .f = {1e-6}}},
+    {.op = &layernorm_row,
+     .probe = {.about = "wide", .in = {{2, {9, 768}}, {1, {768}}, {1, {768}}}, .f = {1e-6}}},
+    {.op = &layernorm_row,
+     .probe = {.about = "wider", .in = {{2, {5, 1280}}, {1, {1280}}, {1, {1280}}}, .f = {1e-6}}},
+    {.op = &layernorm_row,
+     .probe = {.about = "too wide", .in = {{2, {5, 2056}}, {1, {2056}}, {1, {2056}}}, .f = {1e-6}}},
+    {.op = &layernorm_row,
+     .probe = {.about = "odd", .in = {{2, {2100, 33}}, {1, {33}}, {1, {33}}}, .f = {1e-6}}},
+    {.op = &batch_norm_row,
+     .probe =
+         {.about = "features", .in = {{2, {2500, 24}}, {1, {24}}, {1, {24}}}, .f = {1e-6, 0.1}, .i = {true}}},
+    {.op = &gather_row,
+     .probe = {.about = "large",
+               .in = {{3, {5, 40, 48}}, {2, {5, 70}, .below = 40, .least = -1}, {1, {48}}}}},
+    {.op = &gather_row,
+     .probe = {.about = "large table", .in = {{3, {1, 30, 24}}, {2, {37, 20}, .below = 30}}}},
+    {.op = &patchify_row,
+     .probe = {.about = "large",
+               .in = {{4, {3, 3, 32, 48}}, {2, {3, 30}, .below = 24}},
+               .i = {8, PATCH_CHANNEL_LAST}}},
+    {.op = &mse_row,
+     .probe = {.about = "large",
+               .in = {{3, {8, 50, 96}},
+                      {3, {8, 50, 96}, .constant = true},
+                      {2, {8, 50}, 0, 1, .constant = true}}}},
+    {.op = &xent_row,
+     .probe = {.about = "large", .in = {{2, {60, 333}, -3, 3}, {1, {60}, .below = 333}}, .f = {0.1}}},
+    {.op = &token_mean_row, .probe = {.about = "large", .in = {{3, {8, 50, 96}}}, .i = {1}}},
+    {.op = &drop_path_row, .probe = {.about = "large", .in = {{3, {40, 5, 96}}}, .f = {0.3}, .i = {3}}},
+    {.op = &scale_row, .probe = {.about = "large", .in = {{2, {300, 40}}}, .f = {0.5, 1}}},
+    {.op = &reduce_row,
+     .probe = {.about = "long", .in = {{3, {3, 5000, 8}, 0, 1}}, .i = {1, 1, REDUCE_MEAN}}},
+    {.op = &reduce_row, .probe = {.about = "longer", .in = {{2, {3, 9000}, 0, 1}}, .i = {1, 1, REDUCE_MEAN}}},
 };
 
 static uint64_t digest_add(uint64_t h, Values x) {
@@ -318,7 +376,7 @@ static void digest_print(Step *s, const Op *op, const Probe *p, DType compute) {
 }
 
 static int digest_all(void) {
-    Step *s = open_step();
+    Step *s = open_step(BACKEND_CPU);
     for (int half = 0; half < 2; half++) {
         DType compute = half ? DT_BF16 : DT_F32;
         for (int o = 0; op_rows[o]; o++)
@@ -358,13 +416,84 @@ static void threads_change_nothing(void **state) {
     assert_int_equal(bad, 0);
 }
 
+/* ---- CUDA ---- */
+
+#ifdef LETHE_CUDA
+static int probe_check_cuda(Step *host, Step *s, const Op *op, const Probe *p) {
+    int bad = 0;
+    Way ref = {.backend = BACKEND_REF}, cuda = {.backend = BACKEND_CUDA};
+    Result base = run(host, op, p, &ref, NULL);
+    const char *const about[] = {"cuda", "cuda, dirty gradients", "cuda, added"};
+    for (cuda.start = GRAD_NEW; cuda.start <= GRAD_KEPT; cuda.start++) {
+        Result r = run(s, op, p, &cuda, &base), again = run(s, op, p, &cuda, &base);
+        bad |= compare(op, p, about[cuda.start], &r, &base, F32_LIMIT);
+        bad |= compare(op, p, "cuda again", &again, &r, 0);
+        result_free(&r);
+        result_free(&again);
+    }
+    result_free(&base);
+    return bad + (op->bf16 ? probe_check_bf16(host, s, op, p, BACKEND_CUDA) : 0);
+}
+
+static Step *open_cuda(void) {
+    char text[400];
+    if (device_cuda_count() == 0) skip();
+    setenv("LETHE_CUDA_MANAGED", "1", 1);
+    if (!device_opened() && !device_open(0, true, text, sizeof text)) fail_msg("%s", text);
+    return open_step(BACKEND_CUDA);
+}
+
+static void cuda_like_reference(void **state) {
+    (void)state;
+    Step *s = open_cuda(), *host = open_step(BACKEND_CPU);
+    int bad = 0;
+    for (int o = 0; op_rows[o]; o++)
+        for (int p = 0; p < op_rows[o]->probes && op_rows[o]->forward[BACKEND_CUDA]; p++)
+            bad += probe_check_cuda(host, s, op_rows[o], &op_rows[o]->probe[p]);
+    for (int i = 0; i < COUNT(large); i++) /* large products take long on the fake GPU */
+        if (large[i].op->forward[BACKEND_CUDA] && !large[i].op->flops)
+            bad += probe_check_cuda(host, s, large[i].op, &large[i].probe);
+    step_free(s);
+    step_free(host);
+    assert_int_equal(bad, 0);
+}
+
+/* Draws are keyed by sample ids and the step's number, which CUDA kernels read where the step says. */
+static void cuda_draws_like_the_host(void **state) {
+    (void)state;
+    enum { BATCH = 8 };
+    const Op *const op[] = {&drop_path_row, &dropout_row};
+    int64_t words = 2 * (BATCH + 1), bad = 0;
+    Step *s = open_cuda(), *keys = open_step(BACKEND_CUDA), *host = open_step(BACKEND_CPU);
+    int64_t *id = step_tensor(keys, DT_I32, 1, &words)->data;
+    for (int b = 0; b < BATCH; b++) id[b] = 1000003 * (b + 1);
+    host->index = id[BATCH] = 77;
+    s->seed = host->seed = 5;
+    s->sample = host->sample = id;
+    s->index_at = &id[BATCH];
+    for (int o = 0; o < COUNT(op); o++) {
+        Probe p = {.about = "keyed", .in = {{2, {BATCH, 33}}}, .f = {0.5}, .i = {3}};
+        Result base = run(host, op[o], &p, &(Way){.backend = BACKEND_REF}, NULL);
+        Result r = run(s, op[o], &p, &(Way){.backend = BACKEND_CUDA}, NULL);
+        bad += compare(op[o], &p, "cuda", &r, &base, F32_LIMIT);
+        result_free(&base);
+        result_free(&r);
+    }
+    step_free(s);
+    step_free(keys);
+    step_free(host);
+    assert_int_equal(bad, 0);
+}
+#endif
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--digest") == 0) return digest_all();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_op_is_whole),
-        cmocka_unit_test(cpu_like_reference),
-        cmocka_unit_test(cpu_bf16_like_reference),
-        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(every_op_is_whole),       cmocka_unit_test(cpu_like_reference),
+        cmocka_unit_test(cpu_bf16_like_reference), cmocka_unit_test(threads_change_nothing),
+#ifdef LETHE_CUDA
+        cmocka_unit_test(cuda_like_reference),     cmocka_unit_test(cuda_draws_like_the_host),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

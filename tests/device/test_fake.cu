@@ -169,6 +169,8 @@ static void memory_is_mapped() {
 }
 
 int main() {
+    char text[400];
+    EXPECT(device_open(0, true, text, sizeof text));
     kernels_run();
     lanes_exchange();
     capture_replays();

@@ -1,6 +1,7 @@
 /* A CUDA runtime on the processor: our .cu files, compiled as C++, really run, under ASan and UBSan too.
  *
- *     g++ -x c++ -std=c++17 -fno-strict-aliasing -Wno-unknown-pragmas -DLETHE_CUDA -Itests/device/fake -I. -c core/op/add.cu
+ *     g++ -x c++ -std=c++17 -fno-strict-aliasing -Wno-unknown-pragmas -DLETHE_CUDA -Itests/device/fake -I. \
+ *         -c core/op/add.cu
  *
  * Kernels. Blocks run one after another; the threads of a block are fibers of one OS thread. A fiber takes
  * threads in turn for as long as they run to their end, so a kernel that never waits costs one call a thread.
