@@ -76,19 +76,24 @@ static int64_t room_of(const Param *q) {
     return (tensor_count(&q->tensor) + 15) / 16 * 16;
 }
 
+/* Memory that nobody touches costs address space alone. */
+static real *slab_get(const Params *p, int64_t n) {
+    return p->dry ? mem_get((size_t)n * sizeof(real)) : mem_zero((size_t)n, sizeof(real));
+}
+
 /* Lays out the values: the trained ones first, then from `trained` rounded up to `multiple` on the frozen
  * ones. What they are now is kept. */
 static bool values_place(Params *p, int64_t multiple, Error *e) {
     int64_t trained = 0, frozen = 0;
     for (int i = 0; i < p->count; i++) *(p->list[i]->frozen ? &frozen : &trained) += room_of(p->list[i]);
     trained = (trained + multiple - 1) / multiple * multiple;
-    real *value = mem_zero((size_t)(trained + frozen), sizeof *value), *old = p->value;
+    real *value = slab_get(p, trained + frozen), *old = p->value;
     if (!value) return error_memory(e, (size_t)(trained + frozen) * sizeof *value);
     real *at[2] = {value, value + trained};
     for (int i = 0; i < p->count; i++) {
         Tensor *t = &p->list[i]->tensor;
         real **to = &at[p->list[i]->frozen];
-        if (t->data) memcpy(*to, t->data, tensor_bytes(t));
+        if (t->data && !p->dry) memcpy(*to, t->data, tensor_bytes(t));
         t->data = *to;
         *to += room_of(p->list[i]);
     }
@@ -101,6 +106,7 @@ static bool values_place(Params *p, int64_t multiple, Error *e) {
 
 bool params_build(Params *p, uint64_t seed, Error *e) {
     if (!values_place(p, 1, e)) return false;
+    if (p->dry) return true;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < p->count; i++) fill(p->list[i], seed);
     return true;
@@ -108,7 +114,7 @@ bool params_build(Params *p, uint64_t seed, Error *e) {
 
 bool params_train(Params *p, int64_t multiple, Error *e) {
     if (!values_place(p, multiple, e)) return false;
-    p->grad = mem_zero((size_t)p->trained, sizeof *p->grad);
+    p->grad = slab_get(p, p->trained);
     Tensor *header = mem_zero((size_t)p->count + 1, sizeof *header);
     if (!p->grad || !header) {
         mem_free(header);

@@ -41,6 +41,7 @@ typedef struct Params {
     real *value, *grad;      /* slabs; grad in the order of the trained parameters */
     Tensor *header;          /* of the gradients */
     int64_t values, trained; /* lengths of the slabs, each tensor rounded up to 64 bytes of floats */
+    bool dry; /* set before params_build: the slabs are laid out, and neither filled nor touched (Step.dry) */
 } Params;
 /* `value` begins with the trained parameters, in the order and at the places that `grad` has them: element i
  * of the one belongs to element i of the other. `trained` is a multiple of what params_train was given. */

@@ -68,6 +68,8 @@ struct Task {
 
 /* Creates the model a recipe asks for, with fresh weights. */
 bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, uint64_t seed, Error *e);
+/* The same without weights, for dry steps: it costs next to no memory, whatever the model's size. */
+bool task_open_dry(Task *task, const TaskClass *class, Recipe *recipe, int classes, Error *e);
 void task_close(Task *task);
 
 /* Layer-wise decay (MAE util/lr_decay.py): the rate of layer i is times decay^(layers - i); the head's is
