@@ -3,7 +3,9 @@
 #include "core/cuda.h"
 #include "core/cudnn_plan.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Ids of the tensors with memory. */
@@ -132,7 +134,7 @@ static const Plan *plan_of(const AttentionShape *s, bool backward) {
     memset(&key, 0, sizeof key);
     key.shape = *s;
     key.backward = backward;
-    key.exact = backward && cuda.exact;
+    key.exact = cuda.exact;
     Plan *p = plan_find(&key, sizeof key);
     if (p) return p;
     Graph g = {};
@@ -140,7 +142,13 @@ static const Plan *plan_of(const AttentionShape *s, bool backward) {
         backward_graph(&g, s, key.exact);
     else
         forward_graph(&g, s);
-    return plan_make(&g, PlanRules{.repeats = cuda.exact, .exact = false}, &key, sizeof key);
+    p = plan_make(&g, PlanRules{.repeats = cuda.exact, .exact = false}, &key, sizeof key);
+    if (!p->plan)
+        fprintf(stderr,
+                "lethe: cuDNN has no attention of %" PRId64 " heads of %" PRId64 ", %" PRId64 " by %" PRId64
+                " (%s); slower kernels do it\n",
+                s->heads, s->d, s->n, s->m, p->why);
+    return p;
 }
 
 bool cuda_attention_takes(const AttentionShape *s, bool backward) {
