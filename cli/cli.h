@@ -11,6 +11,7 @@ int cli_predict(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_synth(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_plan(int argc, char **argv);
 int cli_report(int argc, char **argv);
 int cli_help(int argc, char **argv);
 int cli_help_recipe(int argc, char **argv);

@@ -52,7 +52,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
     const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
     bool fine = checkpoint_open(&c, checkpoint, note, e);
     if (fine && note[0] && comm_first()) fprintf(stderr, "lethe: warning: %s\n", note);
-    fine = fine && setup_open(&u, recipe, set->item, set->count, SETUP_TEST, c, e);
+    fine = fine && setup_open(&u, recipe, set->item, set->count, SETUP_TEST | SETUP_DEVICE, c, e);
     if (fine && !u.test_set)
         fine = error_set(e, ERROR_VALUE,
                          "%s: data.test is empty: nothing to evaluate on (--set data.test=FOLDER)", recipe);
@@ -70,7 +70,8 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
         fine = setup_load(&test, recipe, u.test_set, &options, e);
     }
     fine = comm_agree(fine, e);
-    fine = fine && (step = step_create(run_dtype(&u.run), BACKEND_CPU, 0, e)) != NULL;
+    fine = fine && (step = step_create(run_dtype(&u.run), run_backend(), 0, e)) != NULL;
+    if (fine && device_opened()) params_to_device(&u.task.params);
     if (fine) {
         step->seed = (uint64_t)u.run.seed;
         fine = u.task.class->evaluate(&u.task, step, &test, metric, &count, e);

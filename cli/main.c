@@ -23,6 +23,7 @@ static const Verb verbs[] = {
     {"synth", cli_synth, "draw a data set: faces, shapes or cells", false},
     {"report", cli_report, "write a page about runs: curves, pictures, accuracy", false},
     {"bench", cli_bench, "measure training speed and memory", false},
+    {"plan", cli_plan, "predict time and memory of a recipe on many GPUs", false},
     {"help", cli_help, "this list; `lethe help recipe`: every key of a recipe", false},
 };
 

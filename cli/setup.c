@@ -1,6 +1,7 @@
 #include "cli/setup.h"
 
 #include "core/comm.h"
+#include "core/device.h"
 #include "mim/classify.h"
 #include "mim/mae.h"
 
@@ -82,6 +83,36 @@ static bool same_task(const RunSettings *run, const Checkpoint *c, Error *e) {
                      classes[run->task]->name, checkpoint_path(c), classes[trained.task]->name);
 }
 
+bool setup_put(OptionList *set, const char *key, const char *value, char *text, size_t size, Error *e) {
+    if ((size_t)snprintf(text, size, "%s=%s", key, value) >= size)
+        return error_set(e, ERROR_VALUE, "%s: \"%.40s...\" is too long", key, value);
+    return options_put(set, text, e);
+}
+
+/* In the order of the recipe's choices. */
+enum { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
+
+bool setup_device(const RunSettings *run, bool exact, Error *e) {
+    char text[300];
+    int count = run->device == DEVICE_CPU ? 0 : device_cuda_count();
+    if (run->device == DEVICE_CPU || (run->device == DEVICE_AUTO && count == 0)) return true;
+    if (count == 0) {
+        device_cuda_describe(0, text, sizeof text);
+        return error_set(e, ERROR_VALUE, "device \"cuda\": %s; use \"cpu\" or \"auto\"", text);
+    }
+    if (comm_local_size() > count)
+        return error_set(e, ERROR_VALUE,
+                         "%d ranks on %s, which has %d GPU%s: start one rank a GPU, or set device \"cpu\"",
+                         comm_local_size(), comm_host(comm_rank()), count, count > 1 ? "s" : "");
+    if (!device_open(comm_local_rank(), exact, text, sizeof text))
+        return error_set(e, ERROR_STATE, "GPU %d: %s", comm_local_rank(), text);
+    if (comm_first()) {
+        printf("on %d GPU%s: %s\n", comm_size(), comm_size() > 1 ? "s" : "", text);
+        fflush(stdout);
+    }
+    return true;
+}
+
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e) {
     *u = (Setup){0};
@@ -92,11 +123,7 @@ bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsign
         !recipe_bind(*r, &schedule_table, &u->schedule, e))
         goto fail;
     const TaskClass *class = classes[u->run.task];
-    if (u->run.device == 2) {
-        error_set(e, ERROR_VALUE, "%s: device \"cuda\": no op has a CUDA kernel yet; use \"cpu\" or \"auto\"",
-                  recipe);
-        goto fail;
-    }
+    if (parts & SETUP_DEVICE && !setup_device(&u->run, u->train.deterministic, e)) goto fail;
     if (u->run.threads) omp_set_num_threads((int)u->run.threads);
     /* Bound once before the data is looked at: a misspelt key is told before a missing folder. */
     if (!tables_check(*r, class, e) || !recipe_finish(*r, e)) goto fail;

@@ -2,6 +2,7 @@
 #ifndef LETHE_CLI_SETUP_H
 #define LETHE_CLI_SETUP_H
 
+#include "cli/options.h"
 #include "core/train.h"
 #include "data/dataset.h"
 #include "data/loader.h"
@@ -23,6 +24,7 @@ typedef struct Setup {
 typedef enum {
     SETUP_TRAIN = 1, /* data.train must be there */
     SETUP_TEST = 2,  /* data.test, if the recipe has one or splits data.train */
+    SETUP_DEVICE = 4 /* may run on a GPU: takes the one the recipe asks for */
 } SetupParts;
 
 /* Reads the recipe, binds every table, lists the data asked for and makes the model with fresh weights. A
@@ -31,6 +33,12 @@ typedef enum {
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e);
 void setup_close(Setup *u);
+
+/* "key=value" into `text`, and that into the list of --set: for options that stand for a key. */
+bool setup_put(OptionList *set, const char *key, const char *value, char *text, size_t size, Error *e);
+
+/* Takes this rank's GPU, if the recipe wants one and the machine has it. "auto" takes what there is. */
+bool setup_device(const RunSettings *run, bool exact, Error *e);
 
 /* loader_open, whose errors then name the recipe. */
 bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderOptions *options, Error *e);

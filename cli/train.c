@@ -3,6 +3,7 @@
 #include "cli/setup.h"
 
 #include "core/comm.h"
+#include "core/device.h"
 #include "core/trace.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@ static const char usage[] =
     "  --resume    go on from the last whole checkpoint in DIR; begin if there is none\n"
     "  --init FILE weights to start from: a run, a checkpoint or a .safetensors file\n"
     "  --keep N    newest checkpoints kept beside the best; 0: all (--set train.keep=N)\n"
+    "  --device D  cpu, cuda or auto (--set device=D)\n"
     "  --trace F   when each rank loads, computes and sums gradients, as Chrome trace JSON\n\n"
     "mpirun -np N lethe train ... shares the batch among N processes; the result is the same. SIGTERM, "
     "SIGUSR1 "
@@ -47,11 +49,12 @@ static bool sources_open(Source *train, Source *test, Setup *u, const char *reci
                              .ranks = comm_size(),
                              .processors = comm_processors(),
                              .train = true,
+                             .device = device_opened(),
                              .seed = (uint64_t)u->run.seed,
                              .classes = u->task.classes,
                              .log = warn};
     if (!setup_load(train, recipe, u->train_set, &options, e)) return false;
-    options.train = false;
+    options.train = options.device = false;
     return !u->test_set || setup_load(test, recipe, u->test_set, &options, e);
 }
 
@@ -73,7 +76,8 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
     char folder[FILE_PATH];
     const LogTotals quiet = {.interval = 1, .console = STDERR_FILENO};
     if (!out && !default_out(folder, sizeof folder, recipe, e)) return false;
-    if (!setup_open(&u, recipe, set->item, set->count, SETUP_TRAIN | SETUP_TEST, NULL, e)) return false;
+    if (!setup_open(&u, recipe, set->item, set->count, SETUP_TRAIN | SETUP_TEST | SETUP_DEVICE, NULL, e))
+        return false;
     const char *into = out ? out : folder;
     bool fine = log_open(&warn, NULL, &quiet, 0, e) && sources_open(&train, &test, &u, recipe, warn, e) &&
                 init_take(&u, init, into, resume, e) && (!trace || trace_open(trace, e));
@@ -106,18 +110,15 @@ static bool train(const char *recipe, const char *out, const OptionList *set, bo
 
 int cli_train(int argc, char **argv) {
     Error e = {0};
-    const char *out = NULL, *init = NULL, *keep = NULL, *trace = NULL;
-    char setting[64];
+    const char *out = NULL, *init = NULL, *keep = NULL, *trace = NULL, *device = NULL;
+    char setting[64], place[64];
     bool resume = false;
     OptionList set = {0}, rest = {0};
     const Option options[] = {
-        {"out", OPTION_TEXT, &out},
-        {"set", OPTION_LIST, &set},
-        {"resume", OPTION_FLAG, &resume},
-        {"init", OPTION_TEXT, &init},
-        {"keep", OPTION_TEXT, &keep},
-        {"trace", OPTION_TEXT, &trace},
-        {0},
+        {"out", OPTION_TEXT, &out},       {"set", OPTION_LIST, &set},
+        {"resume", OPTION_FLAG, &resume}, {"init", OPTION_TEXT, &init},
+        {"keep", OPTION_TEXT, &keep},     {"trace", OPTION_TEXT, &trace},
+        {"device", OPTION_TEXT, &device}, {0},
     };
     int done = options_read(argc, argv, usage, options, &rest, &e);
     if (done >= 0) return done ? cli_fail(&e) : 0;
@@ -125,9 +126,7 @@ int cli_train(int argc, char **argv) {
         error_set(&e, ERROR_VALUE, "train takes one recipe; see lethe train --help");
         return cli_fail(&e);
     }
-    if (keep) {
-        snprintf(setting, sizeof setting, "train.keep=%.40s", keep);
-        if (!options_put(&set, setting, &e)) return cli_fail(&e);
-    }
+    if (keep && !setup_put(&set, "train.keep", keep, setting, sizeof setting, &e)) return cli_fail(&e);
+    if (device && !setup_put(&set, "device", device, place, sizeof place, &e)) return cli_fail(&e);
     return train(rest.item[0], out, &set, resume, init, trace, &e) ? 0 : cli_fail(&e);
 }

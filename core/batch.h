@@ -6,11 +6,13 @@
 #include "core/tensor.h"
 
 typedef struct Batch {
-    int n;                   /* samples: of this rank */
-    int whole;               /* samples that all ranks have together */
-    Tensor image;            /* f32 [n, 3, H, W], normalised */
-    const int64_t *id;       /* sample ids: the sample's place in its data set, stable for ever */
-    const int32_t *label;    /* class of each sample; -1 where the data set has none */
+    int n;                /* samples: of this rank */
+    int whole;            /* samples that all ranks have together */
+    Tensor image;         /* f32 [n, 3, H, W], normalised; */
+    const uint8_t *pixel; /* or, for the GPU to normalise, [n, H, W, 3], and image has a shape but no data: */
+    const float *level;   /* [3, 256] the normalised value of each byte of each channel */
+    const int64_t *id;    /* sample ids: the sample's place in its data set, stable for ever */
+    const int32_t *label; /* class of each sample; -1 where the data set has none */
     const int32_t *identity; /* who is on it; -1 where unknown. ImageFolder: the class */
     Tensor target; /* f32 [n, classes]: soft targets after mixup/cutmix/smoothing; data NULL if unused */
     const int32_t *size; /* [n, 2]: height, width of the original file */

@@ -65,6 +65,7 @@ static void send(Buckets *b) {
     settle(b, k);
     k->work = (CommWork){.kind = b->shard ? COMM_SCATTER : COMM_SUM,
                          .data = b->params->grad + k->begin,
+                         .device = b->params->device != NULL,
                          .n = k->end - k->begin,
                          .what = "adding up the gradients",
                          .number = b->next};
@@ -90,7 +91,8 @@ void buckets_collect(Buckets *b) {
     for (int i = 0; i < b->count; i++) {
         Bucket *k = &b->list[i];
         k->work = (CommWork){.kind = COMM_COLLECT,
-                             .data = b->params->value + k->begin,
+                             .data = (b->params->device ? b->params->device : b->params->value) + k->begin,
+                             .device = b->params->device != NULL,
                              .n = k->end - k->begin,
                              .what = "collecting the weights",
                              .number = i};

@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/comm_late.h"
+#include "core/comm_nccl.h"
 
 #include <mpi.h>
 #include <omp.h>
@@ -54,16 +55,30 @@ static void pause_briefly(int turn) {
         usleep(turn < 1000 ? 20 : 100);
 }
 
-static void wait_for(MPI_Request *request, const char *what) {
+void comm_wait_until(bool (*done)(void *self), void *self, const char *what) {
     double began = clock_seconds();
-    for (int turn = 0, done = 0;; turn++) {
-        check(MPI_Test(request, &done, MPI_STATUS_IGNORE), what);
-        if (done) return;
+    for (int turn = 0; !done(self); turn++) {
         double waited = clock_seconds() - began;
-        if (waited > job.limit * job.times)
+        if (waited > job.limit * job.times && job.size > 1)
             comm_late(&(CommLate){job.side, job.rank, job.size, waited, what});
         pause_briefly(turn);
     }
+}
+
+typedef struct Waiting {
+    MPI_Request *request;
+    const char *what;
+} Waiting;
+
+static bool arrived(void *self) {
+    Waiting *w = self;
+    int done = 0;
+    check(MPI_Test(w->request, &done, MPI_STATUS_IGNORE), w->what);
+    return done;
+}
+
+static void wait_for(MPI_Request *request, const char *what) {
+    comm_wait_until(arrived, &(Waiting){request, what}, what);
 }
 
 /* ------------------------------------------------------------------------------------------- thread --- */
@@ -132,6 +147,10 @@ void comm_start(CommWork *w) {
         w->from = w->to = clock_seconds();
         return;
     }
+    if (w->device) {
+        nccl_start(w);
+        return;
+    }
     pthread_mutex_lock(&job.lock);
     if (job.head)
         job.tail->next = w;
@@ -143,6 +162,10 @@ void comm_start(CommWork *w) {
 }
 
 void comm_finish(CommWork *w) {
+    if (w->device && !w->done) {
+        nccl_join();
+        return;
+    }
     pthread_mutex_lock(&job.lock);
     while (!w->done) pthread_cond_wait(&job.done, &job.lock);
     pthread_mutex_unlock(&job.lock);

@@ -34,6 +34,10 @@ int comm_local_size(void);
 int comm_processors(void); /* this rank's share of the machine's processors */
 const char *comm_host(int rank);
 
+/* Waits until done(self), as for a collective call: when it takes too long, who is missing is asked and told.
+ */
+void comm_wait_until(bool (*done)(void *self), void *self, const char *what);
+
 void comm_limit_set(double seconds); /* how long a collective call may take; 300 at first */
 /* From now on the limit is `times` as long: others write a checkpoint or evaluate. 1 ends it. */
 void comm_patience(double times);
@@ -62,6 +66,7 @@ typedef struct CommWork {
     CommKind kind;
     real *data;
     int64_t n;
+    bool device;      /* data is the GPU's: NCCL, beside the step's own work */
     const char *what; /* for messages: "the gradients"; */
     int64_t number;   /* and which of them */
     double from, to;  /* filled in: when it was begun and done, by clock_seconds */

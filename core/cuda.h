@@ -27,6 +27,9 @@ typedef struct Cuda {
 } Cuda;
 extern Cuda cuda;
 
+/* The stream of a lane (core/device.h). */
+cudaStream_t cuda_lane(DeviceLane lane);
+
 /* Ends the program naming call, file and line; out of memory also says how much is free and which keys to
  * lower. */
 void cuda_check(cudaError_t status, const char *call, const char *file, int line);

@@ -1,5 +1,6 @@
 #include "core/device.h"
 
+#include "core/comm_nccl.h"
 #include "core/gemm.h"
 #include "core/op/simd.h"
 
@@ -37,67 +38,55 @@ bool device_opened(void) {
     return false;
 }
 
-/* The rest is called with an open device only. */
-#define WITHOUT_CUDA die("%s: built without CUDA", __func__)
-
-void *device_get(size_t bytes) {
-    (void)bytes;
-    WITHOUT_CUDA;
-}
+/* The rest is called with an open device only; nothing is freed where nothing was made. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#define WITHOUT(declaration)                                                                                 \
+    declaration {                                                                                            \
+        die("%s: built without CUDA", __func__);                                                             \
+    }
+WITHOUT(bool nccl_open(Error *e))
+WITHOUT(void nccl_start(const CommWork *w))
+WITHOUT(void nccl_join(void))
+WITHOUT(void nccl_sum_double(double *p, int n))
+WITHOUT(void nccl_sum_float(float *p, int n))
+WITHOUT(bool nccl_broken(char *text, size_t size))
+WITHOUT(void *device_get(size_t bytes))
+WITHOUT(void *device_pinned_get(size_t bytes))
+WITHOUT(void device_zero(void *p, size_t bytes))
+WITHOUT(void device_copy(void *to, const void *from, size_t bytes))
+WITHOUT(void device_set(float *p, float value))
+WITHOUT(void device_wait(void))
+WITHOUT(void *device_reserve(size_t bytes))
+WITHOUT(bool device_commit(void *base, size_t from, size_t to))
+WITHOUT(void device_release(void *base, size_t reserved, size_t committed))
+WITHOUT(size_t device_memory(size_t *free))
+WITHOUT(void tensor_accumulate_cuda(const Tensor *to, const Tensor *from, bool fresh))
+WITHOUT(void device_upload(void *to, const void *from, size_t bytes))
+WITHOUT(DeviceMark *device_mark_open(bool timed))
+WITHOUT(void device_mark(DeviceMark *m, DeviceLane lane))
+WITHOUT(void device_after(DeviceLane lane, DeviceMark *m))
+WITHOUT(bool device_mark_done(DeviceMark *m))
+WITHOUT(void device_mark_wait(DeviceMark *m))
+WITHOUT(double device_mark_seconds(DeviceMark *from, DeviceMark *to))
+WITHOUT(void device_capture_begin(void))
+WITHOUT(DeviceGraph *device_capture_end(void))
+WITHOUT(void device_replay(DeviceGraph *g))
+WITHOUT(void device_normalise(const uint8_t *in, void *out, bool half, const float *level, int64_t n,
+                              int64_t side))
+WITHOUT(void device_swap(float *a, float *b, int64_t n))
+WITHOUT(void device_halve(const float *value, uint16_t *half, int64_t n))
+WITHOUT(void device_halves_are(const float *value, const uint16_t *half, int64_t n))
 void device_free(void *p) {
-    if (p) WITHOUT_CUDA;
-}
-void *device_pinned_get(size_t bytes) {
-    (void)bytes;
-    WITHOUT_CUDA;
+    if (p) die("%s: built without CUDA", __func__);
 }
 void device_pinned_free(void *p) {
-    if (p) WITHOUT_CUDA;
+    if (p) die("%s: built without CUDA", __func__);
 }
-void device_zero(void *p, size_t bytes) {
-    (void)p;
-    (void)bytes;
-    WITHOUT_CUDA;
+void device_mark_free(DeviceMark *m) {
+    if (m) die("%s: built without CUDA", __func__);
 }
-void device_copy(void *to, const void *from, size_t bytes) {
-    (void)to;
-    (void)from;
-    (void)bytes;
-    WITHOUT_CUDA;
-}
-void device_set(float *p, float value) {
-    (void)p;
-    (void)value;
-    WITHOUT_CUDA;
-}
-void device_wait(void) {
-    WITHOUT_CUDA;
-}
-void *device_reserve(size_t bytes) {
-    (void)bytes;
-    WITHOUT_CUDA;
-}
-bool device_commit(void *base, size_t from, size_t to) {
-    (void)base;
-    (void)from;
-    (void)to;
-    WITHOUT_CUDA;
-}
-void device_release(void *base, size_t reserved, size_t committed) {
-    (void)base;
-    (void)reserved;
-    (void)committed;
-    WITHOUT_CUDA;
-}
-size_t device_memory(size_t *free) {
-    (void)free;
-    WITHOUT_CUDA;
-}
-void tensor_accumulate_cuda(const Tensor *to, const Tensor *from, bool fresh) {
-    (void)to;
-    (void)from;
-    (void)fresh;
-    WITHOUT_CUDA;
+void device_graph_free(DeviceGraph *g) {
+    if (g) die("%s: built without CUDA", __func__);
 }
 #endif
 

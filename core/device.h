@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #ifdef __cplusplus
@@ -41,6 +42,36 @@ void device_zero(void *p, size_t bytes);
 void device_copy(void *to, const void *from, size_t bytes);
 void device_set(float *p, float value);
 void device_wait(void); /* until all is done */
+
+/* Work runs in lanes; each keeps its own order. The functions above and all kernels are on DEVICE_STEP. */
+typedef enum { DEVICE_STEP, DEVICE_UPLOAD, DEVICE_REDUCE, DEVICE_LANES } DeviceLane;
+void device_upload(void *to, const void *from, size_t bytes); /* on DEVICE_UPLOAD, from pinned memory */
+
+/* A place in a lane's work, to be waited for. */
+typedef struct DeviceMark DeviceMark;
+DeviceMark *device_mark_open(bool timed);
+void device_mark_free(DeviceMark *m);              /* NULL is fine */
+void device_mark(DeviceMark *m, DeviceLane lane);  /* here, in that lane */
+void device_after(DeviceLane lane, DeviceMark *m); /* what comes next in that lane comes after m */
+bool device_mark_done(DeviceMark *m);
+void device_mark_wait(DeviceMark *m);
+double device_mark_seconds(DeviceMark *from, DeviceMark *to); /* both timed and done */
+
+/* What is put on DEVICE_STEP between begin and end, and on lanes that come after it, does not run but becomes
+ * a graph, which runs as a whole by device_replay. All must be joined to DEVICE_STEP again by the end. */
+typedef struct DeviceGraph DeviceGraph;
+void device_capture_begin(void);
+DeviceGraph *device_capture_end(void);
+void device_replay(DeviceGraph *g);
+void device_graph_free(DeviceGraph *g); /* NULL is fine */
+
+/* out = (in / 255 - mean) / std by `level` [3][256] (device memory), n pictures u8 [side, side, 3] to planes
+ * [3, side, side] in f32, or bf16. */
+void device_normalise(const uint8_t *in, void *out, bool half, const float *level, int64_t n, int64_t side);
+void device_swap(float *a, float *b, int64_t n);
+/* The bf16 copies of n values, which kernels then take for weights that lie among them. NULL: none. */
+void device_halve(const float *value, uint16_t *half, int64_t n);
+void device_halves_are(const float *value, const uint16_t *half, int64_t n);
 
 /* Address space for step memory, filled with memory up to a mark that grows. */
 void *device_reserve(size_t bytes);

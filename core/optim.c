@@ -43,6 +43,11 @@ bool optim_open(Optim *o, const OptimSettings *set, Params *params, const OptimP
     return true;
 }
 
+bool optim_settings(Optim *o, const OptimSettings *set, Params *params, bool sharded) {
+    *o = (Optim){.set = set, .params = params, .sharded = sharded};
+    return true;
+}
+
 void optim_close(Optim *o) {
     mem_free(o->part);
     mem_free(o->first);
@@ -179,7 +184,7 @@ void optim_swap_average(Optim *o) {
 
 Tensor *optim_tensor(const Optim *o, int kind, int i, real *slab, Tensor *room) {
     const Tensor *t = &o->params->list[i]->tensor;
-    const real *has = kind == 0 ? o->first : kind == 1 ? o->second : o->average;
+    bool has = kind == 0 || (kind == 1 ? o->set->kind == OPTIM_ADAMW : o->set->ema > 0);
     if (!t->grad || !has) return NULL;
     *room = *t;
     room->grad = NULL;

@@ -67,6 +67,8 @@ typedef struct Optim {
 bool optim_open(Optim *o, const OptimSettings *set, Params *params, const OptimPart *part, int parts,
                 Error *e);
 void optim_close(Optim *o);
+/* Settings alone: the state is the GPU's (core/optim_cuda.h). Never fails. */
+bool optim_settings(Optim *o, const OptimSettings *set, Params *params, bool sharded);
 
 /* Square root of the sum of squares of all gradients, summed in a fixed order. Not finite if any is not.
  * Collective where sharded. */

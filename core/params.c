@@ -1,5 +1,7 @@
 #include "core/params.h"
 
+#include "core/device.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -88,13 +90,18 @@ static bool values_place(Params *p, int64_t multiple, Error *e) {
     for (int i = 0; i < p->count; i++) *(p->list[i]->frozen ? &frozen : &trained) += room_of(p->list[i]);
     trained = (trained + multiple - 1) / multiple * multiple;
     real *value = slab_get(p, trained + frozen), *old = p->value;
-    if (!value) return error_memory(e, (size_t)(trained + frozen) * sizeof *value);
+    if (!p->host) p->host = mem_zero((size_t)p->count + 1, sizeof *p->host);
+    if (!value || !p->host) {
+        mem_free(value);
+        return error_memory(e, (size_t)(trained + frozen) * sizeof *value);
+    }
     real *at[2] = {value, value + trained};
     for (int i = 0; i < p->count; i++) {
         Tensor *t = &p->list[i]->tensor;
         real **to = &at[p->list[i]->frozen];
         if (t->data && !p->dry) memcpy(*to, t->data, tensor_bytes(t));
         t->data = *to;
+        p->host[i] = *t;
         *to += room_of(p->list[i]);
     }
     mem_free(old);
@@ -133,6 +140,36 @@ bool params_train(Params *p, int64_t multiple, Error *e) {
     return true;
 }
 
+void params_to_device(Params *p) {
+    size_t values = (size_t)p->values * sizeof *p->value, grads = (size_t)p->trained * sizeof *p->grad;
+    p->device = device_get(values);
+    mem_free(p->grad);
+    p->grad = device_get(grads);
+    device_zero(p->grad, grads);
+    for (int i = 0; i < p->count; i++) {
+        Tensor *t = &p->list[i]->tensor;
+        int64_t at = tensor_real(&p->host[i]) - p->value;
+        t->data = p->device + at;
+        t->device = true;
+        if (!t->grad) continue;
+        t->grad->data = p->grad + at;
+        t->grad->device = true;
+    }
+    params_put(p);
+}
+
+void params_fetch(Params *p) {
+    if (!p->device) return;
+    device_copy(p->value, p->device, (size_t)p->values * sizeof *p->value);
+    device_wait();
+}
+
+void params_put(Params *p) {
+    if (!p->device) return;
+    device_copy(p->device, p->value, (size_t)p->values * sizeof *p->value);
+    device_wait();
+}
+
 void params_begin(Params *p) {
     for (int i = 0; i < p->count; i++) p->list[i]->tensor.uses = 0;
 }
@@ -144,7 +181,10 @@ void params_zero_grad(Params *p) {
 void params_settle_one(Param *q) {
     Tensor *t = &q->tensor;
     if (!t->grad || !t->grad_fresh) return;
-    memset(t->grad->data, 0, tensor_bytes(t));
+    if (t->grad->device)
+        device_zero(t->grad->data, tensor_bytes(t));
+    else
+        memset(t->grad->data, 0, tensor_bytes(t));
     t->grad_fresh = false;
 }
 
@@ -156,7 +196,13 @@ void params_free(Params *p) {
     for (int i = 0; i < p->count; i++) mem_free(p->list[i]);
     mem_free(p->list);
     mem_free(p->value);
-    mem_free(p->grad);
+    if (p->device) {
+        device_free(p->device);
+        device_free(p->grad);
+    } else {
+        mem_free(p->grad);
+    }
     mem_free(p->header);
+    mem_free(p->host);
     *p = (Params){0};
 }

@@ -38,8 +38,10 @@ typedef struct Param {
 typedef struct Params {
     Param **list;
     int count, room;
-    real *value, *grad;      /* slabs; grad in the order of the trained parameters */
-    Tensor *header;          /* of the gradients */
+    real *value, *grad; /* slabs; grad in the order of the trained parameters */
+    Tensor *header;     /* of the gradients */
+    Tensor *host; /* [count] headers of the values in the host's memory, where the model's may be the GPU's */
+    real *device; /* the values on the GPU, in the layout of `value`, which is then a copy; or NULL */
     int64_t values, trained; /* lengths of the slabs, each tensor rounded up to 64 bytes of floats */
     bool dry; /* set before params_build: the slabs are laid out, and neither filled nor touched (Step.dry) */
 } Params;
@@ -54,6 +56,11 @@ Param *params_of(Tensor *t);
 bool params_build(Params *p, uint64_t seed, Error *e); /* values; gradients come with params_train */
 /* Gradients for all that is not frozen; `trained` becomes a multiple of `multiple` elements. */
 bool params_train(Params *p, int64_t multiple, Error *e);
+/* Moves values and gradients to the GPU: from now on `list` and `grad` are there. `value` keeps the values of
+ * the last params_fetch. */
+void params_to_device(Params *p);
+void params_fetch(Params *p); /* from the GPU to `value`; nothing without one */
+void params_put(Params *p);   /* and back */
 void params_free(Params *p);
 Param *params_find(const Params *p, const char *name); /* NULL: no such */
 

@@ -31,6 +31,12 @@ typedef struct Filling {
     Tensor like[STEP_GIVEN];
 } Filling;
 
+typedef struct GivenSet {
+    Given *list;
+    Filling *filling;
+    int count, room, fillings, filling_room;
+} GivenSet;
+
 typedef struct Node {
     OpCall call;
     StepFn again; /* recompute node: f, its self, x in call.in[0] and the output in call.out[0] */
@@ -44,9 +50,8 @@ struct StepInner {
     int nodes, node_room;
     Tensor **held; /* what open scopes hold, in order of making */
     int helds, held_room;
-    Given *given;
-    Filling *filling;
-    int givens, given_room, fillings, filling_room, turn;
+    GivenSet given, kept; /* of the step that runs, and of the captured one */
+    int turn;
     void **copy; /* what step_host made in this step */
     int copies, copy_room;
     bool segment; /* forward of a segment that backward will run again */
@@ -82,6 +87,16 @@ static void *list_grow(void *list, int *room, size_t each) {
 static void copies_free(struct StepInner *in) {
     for (int i = 0; i < in->copies; i++) mem_free(in->copy[i]);
     in->copies = 0;
+}
+
+static void given_free(GivenSet *g) {
+    for (int i = 0; i < g->room; i++) {
+        device_free(g->list[i].device);
+        for (int k = 0; k < 2; k++) device_pinned_free(g->list[i].host[k]);
+    }
+    mem_free(g->list);
+    mem_free(g->filling);
+    *g = (GivenSet){0};
 }
 
 Step *step_create(DType compute, Backend backend, size_t limit, Error *e) {
@@ -121,14 +136,10 @@ void step_free(Step *s) {
             mem_free(c);
             c = next;
         }
-        for (int i = 0; i < in->given_room; i++) {
-            device_free(in->given[i].device);
-            for (int k = 0; k < 2; k++) device_pinned_free(in->given[i].host[k]);
-        }
+        given_free(&in->given);
+        given_free(&in->kept);
         copies_free(in);
         mem_free(in->copy);
-        mem_free(in->given);
-        mem_free(in->filling);
         mem_free(in->node);
         mem_free(in->held);
     }
@@ -142,7 +153,7 @@ void step_begin(Step *s) {
     copies_free(in);
     in->current = in->first;
     in->first->used = 0;
-    in->nodes = in->helds = in->givens = in->fillings = 0;
+    in->nodes = in->helds = in->given.count = in->given.fillings = 0;
     in->turn = !in->turn;
     s->flops = 0;
     s->kept = 0;
@@ -237,13 +248,13 @@ Tensor *step_input(Step *s, const Tensor *outside) {
 
 /* Room for the next tensor that a step on the GPU is given. Its place is no step memory: a replayed step must
  * find it filled before it begins. */
-static Given *given_next(struct StepInner *in, size_t bytes) {
-    if (in->givens == in->given_room) {
-        int before = in->given_room;
-        in->given = list_grow(in->given, &in->given_room, sizeof *in->given);
-        memset(in->given + before, 0, (size_t)(in->given_room - before) * sizeof *in->given);
+static Given *given_next(GivenSet *set, size_t bytes) {
+    if (set->count == set->room) {
+        int before = set->room;
+        set->list = list_grow(set->list, &set->room, sizeof *set->list);
+        memset(set->list + before, 0, (size_t)(set->room - before) * sizeof *set->list);
     }
-    Given *g = &in->given[in->givens++];
+    Given *g = &set->list[set->count++];
     if (g->room >= bytes) return g;
     device_free(g->device);
     g->device = device_get(bytes);
@@ -256,33 +267,32 @@ static Given *given_next(struct StepInner *in, size_t bytes) {
 }
 
 /* Fills the host's side and sends it on its way. */
-static void filling_run(Step *s, const Filling *f) {
-    struct StepInner *in = s->inner;
+static void filling_run(Step *s, const GivenSet *set, const Filling *f) {
     Tensor host[STEP_GIVEN], *list[STEP_GIVEN];
     for (int i = 0; i < f->n; i++) {
         host[i] = f->like[i];
-        host[i].data = in->given[f->first + i].host[in->turn];
+        host[i].data = set->list[f->first + i].host[s->inner->turn];
         list[i] = &host[i];
     }
     f->fill(s, f->self, list);
     for (int i = 0; i < f->n; i++)
-        device_copy(in->given[f->first + i].device, host[i].data, tensor_bytes(&host[i]));
+        device_copy(set->list[f->first + i].device, host[i].data, tensor_bytes(&host[i]));
 }
 
 static void given_on_device(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self) {
-    struct StepInner *in = s->inner;
-    if (in->fillings == in->filling_room)
-        in->filling = list_grow(in->filling, &in->filling_room, sizeof *in->filling);
-    Filling *f = &in->filling[in->fillings++];
-    *f = (Filling){.fill = fill, .self = self, .first = in->givens, .n = n};
+    GivenSet *set = &s->inner->given;
+    if (set->fillings == set->filling_room)
+        set->filling = list_grow(set->filling, &set->filling_room, sizeof *set->filling);
+    Filling *f = &set->filling[set->fillings++];
+    *f = (Filling){.fill = fill, .self = self, .first = set->count, .n = n};
     for (int i = 0; i < n; i++) {
         f->like[i] = like[i];
         t[i] = header_get(s, like[i].dtype, like[i].ndim, like[i].dim);
-        t[i]->data = given_next(in, tensor_bytes(&like[i]))->device;
+        t[i]->data = given_next(set, tensor_bytes(&like[i]))->device;
         t[i]->device = true;
         scope_hold(s, t[i]);
     }
-    filling_run(s, f);
+    if (!s->capturing) filling_run(s, set, f);
 }
 
 void step_given(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self) {
@@ -295,10 +305,16 @@ void step_given(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, c
     if (!s->dry) fill(s, self, t);
 }
 
+void step_keep_given(Step *s) {
+    given_free(&s->inner->kept);
+    s->inner->kept = s->inner->given;
+    s->inner->given = (GivenSet){0};
+}
+
 void step_refill(Step *s) {
-    struct StepInner *in = s->inner;
-    in->turn = !in->turn;
-    for (int i = 0; i < in->fillings; i++) filling_run(s, &in->filling[i]);
+    GivenSet *kept = &s->inner->kept;
+    s->inner->turn = !s->inner->turn;
+    for (int i = 0; i < kept->fillings; i++) filling_run(s, kept, &kept->filling[i]);
 }
 
 Tensor *step_host(Step *s, Tensor *t) {
@@ -585,8 +601,9 @@ Tensor *step_recompute(Step *s, StepFn f, void *self, Tensor *x) {
 
 /* ---- looking for the first tensor that is not finite ---- */
 
-static bool all_finite(const Tensor *t) {
+static bool all_finite(Step *s, Tensor *t) {
     if (!t || !t->data || (t->dtype != DT_F32 && t->dtype != DT_BF16)) return true;
+    t = step_host(s, t);
     int64_t n = tensor_count(t);
     for (int64_t i = 0; i < n; i++)
         if (!isfinite((double)tensor_at(t, i))) return false;
@@ -599,7 +616,7 @@ void step_check(Step *s, const OpCall *c, bool backward) {
         if (c->in[k] && !c->in[k]->block && c->in[k]->needs_grad) where = c->in[k]->name;
     if (!backward) {
         for (int k = 0; k < OP_OUT; k++) {
-            if (all_finite(c->out[k])) continue;
+            if (all_finite(s, c->out[k])) continue;
             snprintf(s->bad, sizeof s->bad, "the output of %s%s%s%s", c->op->name, *where ? " (" : "", where,
                      *where ? ")" : "");
             return;
@@ -608,7 +625,7 @@ void step_check(Step *s, const OpCall *c, bool backward) {
     }
     for (int k = 0; k < OP_IN; k++) {
         Tensor *t = c->in[k];
-        if (!t || !t->grad || all_finite(t->grad)) continue;
+        if (!t || !t->grad || all_finite(s, t->grad)) continue;
         snprintf(s->bad, sizeof s->bad, "the gradient of %s in the backward of %s%s%s%s", t->name,
                  c->op->name, *where ? " (" : "", where, *where ? ")" : "");
         return;

@@ -21,6 +21,7 @@ struct Step {
     DType compute; /* DT_F32, or DT_BF16: what matmuls, attention and norms emit */
     Backend backend;
     bool dry;       /* shapes, FLOPs and memory only: no kernel runs, no data is touched (lethe plan) */
+    bool capturing; /* CUDA: what runs now becomes a graph; the host's part is step_refill's */
     bool recording; /* the tape is on; step_no_grad turns it off */
     bool training;  /* dropout and drop path act, batch norm uses the batch */
     bool again;     /* backward is running a segment once more: running statistics stay as they are */
@@ -61,7 +62,10 @@ Tensor *step_input(Step *s, const Tensor *outside); /* borrows the data; gradien
 enum { STEP_GIVEN = 8 };
 typedef void (*StepFill)(const Step *s, const void *self, Tensor *const *host);
 void step_given(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self);
-void step_refill(Step *s); /* CUDA: fills all that the last step was given anew, for s->batch */
+/* CUDA: the captured step's tensors stay where they are, whatever other steps do; and they are filled anew
+ * for s->batch, before a replay. */
+void step_keep_given(Step *s);
+void step_refill(Step *s);
 
 Tensor *step_host(Step *s, Tensor *t); /* a copy the host can read, of what stands in t when all is done */
 Tensor *step_view(Step *s, Tensor *t, int ndim, const int64_t *dim); /* no tape: same data, new shape */

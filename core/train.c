@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/stop.h"
 #include "core/trace.h"
+#include "core/trainer_cuda.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -27,16 +28,28 @@ typedef struct Run {
     int64_t count[CHECKPOINT_PARTS];
     Tensor *header; /* of the optimizer's tensors */
     char (*name)[112];
-    real *moment[2]; /* of all ranks, while rank 0 writes or reads a checkpoint of a sharded run */
+    real *slab[3]; /* moments and average of a run that has them elsewhere (other ranks, the GPU), while rank
+                      0 writes or reads a checkpoint */
 } Run;
 
 /* ---- what a checkpoint holds ---- */
 
-/* Where the moments stand in the layout of the gradients: kind 0 first, 1 second, 2 the average. */
+/* Is this part of the state elsewhere than in rank 0's memory? kind 0: first moments, 1: second, 2: average.
+ */
+static bool elsewhere(const Run *r, int kind) {
+    return r->trainer.gpu || (r->trainer.optim.sharded && kind < 2);
+}
+
+static bool has(const Run *r, int kind) {
+    const OptimSettings *o = r->job->optim;
+    return kind == 0 || (kind == 1 ? o->kind == OPTIM_ADAMW : o->ema > 0);
+}
+
+/* Where it stands in the layout of the gradients. */
 static real *slab_of(const Run *r, int kind) {
     const Optim *o = &r->trainer.optim;
-    if (kind == 2) return o->average;
-    return o->sharded ? r->moment[kind] : kind == 0 ? o->first : o->second;
+    real *const here[3] = {o->first, o->second, o->average};
+    return elsewhere(r, kind) ? r->slab[kind] : here[kind];
 }
 
 static bool tensors_make(Run *r, Error *e) {
@@ -56,7 +69,7 @@ static void tensors_list(Run *r) {
     for (int k = 0; k < CHECKPOINT_PARTS; k++) r->count[k] = 0;
     for (int i = 0; i < p->count; i++) {
         r->list[CHECKPOINT_MODEL][r->count[CHECKPOINT_MODEL]++] =
-            (NamedTensor){p->list[i]->name, &p->list[i]->tensor};
+            (NamedTensor){p->list[i]->name, &p->host[i]};
         for (int kind = 0; kind < 3; kind++) {
             Tensor *t = optim_tensor(&r->trainer.optim, kind, i, slab_of(r, kind), &r->header[used]);
             if (!t) continue;
@@ -69,29 +82,31 @@ static void tensors_list(Run *r) {
     }
 }
 
-/* Room on rank 0 for the moments of all ranks, of a sharded run. Collective. */
-static bool moments_open(Run *r, Error *e) {
-    const Optim *o = &r->trainer.optim;
+/* Collective. Room on rank 0 for what is elsewhere. */
+static bool slabs_open(Run *r, Error *e) {
     size_t n = (size_t)r->job->task->params.trained;
     bool fine = true;
-    for (int k = 0; k < 2 && o->sharded && comm_first(); k++)
-        if ((k == 0 || o->second) && !(r->moment[k] = mem_zero(n, sizeof(real))))
+    for (int k = 0; k < COUNT(r->slab) && comm_first(); k++)
+        if (elsewhere(r, k) && has(r, k) && !(r->slab[k] = mem_zero(n, sizeof(real))))
             fine = error_memory(e, n * sizeof(real));
     return comm_agree(fine, e);
 }
 
-static void moments_close(Run *r) {
-    for (int k = 0; k < 2; k++) {
-        mem_free(r->moment[k]);
-        r->moment[k] = NULL;
+static void slabs_close(Run *r) {
+    for (int k = 0; k < COUNT(r->slab); k++) {
+        mem_free(r->slab[k]);
+        r->slab[k] = NULL;
     }
 }
 
-static void moments_gather(Run *r) {
+/* Collective. */
+static bool slabs_fetch(Run *r, Error *e) {
     const Optim *o = &r->trainer.optim;
-    if (!o->sharded) return;
-    buckets_gather(&r->trainer.buckets, o->first, r->moment[0]);
-    if (o->second) buckets_gather(&r->trainer.buckets, o->second, r->moment[1]);
+    if (r->trainer.gpu) return trainer_cuda_fetch(&r->trainer, r->slab, e);
+    if (!o->sharded) return true;
+    buckets_gather(&r->trainer.buckets, o->first, r->slab[0]);
+    if (o->second) buckets_gather(&r->trainer.buckets, o->second, r->slab[1]);
+    return true;
 }
 
 static NamedTensors part_of(const Run *r, CheckpointPart k) {
@@ -112,14 +127,13 @@ static bool write_checkpoint(Run *r, bool best, Error *e) {
 /* Collective. Rank 0 writes; the others wait for it, for as long as a slow disk may take. */
 static bool save(Run *r, bool best, Error *e) {
     double began = clock_seconds();
-    bool fine = moments_open(r, e);
+    bool fine = slabs_open(r, e) && slabs_fetch(r, e);
     if (fine) {
-        moments_gather(r);
         comm_patience(PATIENCE);
         fine = comm_agree(!comm_first() || write_checkpoint(r, best, e), e);
         comm_patience(1);
     }
-    moments_close(r);
+    slabs_close(r);
     trace_span(TRACE_STEP, "checkpoint", r->state.step, began, clock_seconds());
     return fine;
 }
@@ -174,34 +188,36 @@ static bool read_checkpoint(Run *r, Error *e) {
 }
 
 /* Collective. What rank 0 has read, on every rank: files need be on one machine only. */
-static bool share_state(Run *r, Error *e) {
+static bool share_state(Run *r, bool going_on, Error *e) {
     Optim *o = &r->trainer.optim;
     const Params *p = &r->job->task->params;
-    comm_share(&r->state, sizeof r->state);
-    if (o->average) comm_share(o->average, (size_t)p->trained * sizeof *o->average);
+    Buckets *b = &r->trainer.buckets;
+    size_t bytes = (size_t)p->trained * sizeof(real);
+    comm_share(p->value, (size_t)p->values * sizeof *p->value); /* of --init, too */
+    if (going_on) comm_share(&r->state, sizeof r->state);
     o->steps = r->state.step;
+    if (r->trainer.gpu) return trainer_cuda_put(&r->trainer, r->slab, going_on, e);
+    if (o->average && !going_on) memcpy(o->average, p->value, bytes);
+    if (!going_on) return true;
+    if (o->average) comm_share(o->average, bytes);
     if (o->sharded)
-        return buckets_spread(&r->trainer.buckets, o->first, r->moment[0], e) &&
-               (!o->second || buckets_spread(&r->trainer.buckets, o->second, r->moment[1], e));
-    comm_share(o->first, (size_t)p->trained * sizeof *o->first);
-    if (o->second) comm_share(o->second, (size_t)p->trained * sizeof *o->second);
+        return buckets_spread(b, o->first, r->slab[0], e) &&
+               (!o->second || buckets_spread(b, o->second, r->slab[1], e));
+    comm_share(o->first, bytes);
+    if (o->second) comm_share(o->second, bytes);
     return true;
 }
 
 /* Collective. */
 static bool restore(Run *r, bool going_on, Error *e) {
-    const Params *p = &r->job->task->params;
     comm_patience(PATIENCE);
-    bool fine = moments_open(r, e) && comm_agree(!going_on || !comm_first() || read_checkpoint(r, e), e);
+    bool fine = slabs_open(r, e) && comm_agree(!going_on || !comm_first() || read_checkpoint(r, e), e);
     comm_patience(1);
-    if (!fine) {
-        moments_close(r);
-        return false;
+    if (fine) {
+        comm_share(&going_on, sizeof going_on);
+        fine = share_state(r, going_on, e);
     }
-    comm_share(&going_on, sizeof going_on);
-    comm_share(p->value, (size_t)p->values * sizeof *p->value); /* of --init, too */
-    fine = !going_on || share_state(r, e);
-    moments_close(r);
+    slabs_close(r);
     return fine;
 }
 
@@ -213,11 +229,11 @@ static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
     *best = false;
     if (!r->job->test) return true;
     double began = clock_seconds();
-    optim_swap_average(&r->trainer.optim);
+    trainer_swap_average(&r->trainer);
     comm_patience(PATIENCE);
     bool fine = r->job->task->class->evaluate(r->job->task, r->trainer.step, r->job->test, metric, &n, e);
     comm_patience(1);
-    optim_swap_average(&r->trainer.optim);
+    trainer_swap_average(&r->trainer);
     trace_span(TRACE_STEP, "evaluate", r->state.step, began, clock_seconds());
     if (!fine) return false;
     log_eval(r->log, r->state.step, epoch, "test", metric, n);

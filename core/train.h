@@ -4,6 +4,7 @@
 
 #include "core/buckets.h"
 #include "core/checkpoint.h"
+#include "core/device.h"
 #include "core/log.h"
 #include "core/optim.h"
 #include "core/task.h"
@@ -25,6 +26,11 @@ static inline DType run_dtype(const RunSettings *run) {
     return run->dtype == 1 ? DT_BF16 : DT_F32; /* in the order of the choices above */
 }
 
+/* Steps run on the GPU where one was opened. */
+static inline Backend run_backend(void) {
+    return device_opened() ? BACKEND_CUDA : BACKEND_CPU;
+}
+
 #define TRAIN_FIELDS(X)                                                                                      \
     X(INT, batch, "train.batch", "64", 1, 1000000, "", "samples a forward pass, over all ranks")             \
     X(INT, accumulate, "train.accumulate", "1", 1, 100000, "", "forward passes an update")                   \
@@ -41,6 +47,9 @@ static inline DType run_dtype(const RunSettings *run) {
       "megabytes of gradients that travel at a time between ranks")                                          \
     X(REAL, comm_timeout, "train.comm_timeout", "300", 1, 1e6, "",                                           \
       "seconds that ranks wait for each other before the job ends")                                          \
+    X(BOOL, deterministic, "train.deterministic", "true", 0, 0, "",                                          \
+      "GPU: only kernels that give the same bits every time")                                                \
+    X(BOOL, cuda_graph, "train.cuda_graph", "true", 0, 0, "", "GPU: an update runs as one captured graph")   \
     X(INT, keep, "train.keep", "2", 0, 100000, "", "newest checkpoints kept beside the best; 0: all")
 typedef struct TrainSettings {
     RECIPE_MEMBERS(TRAIN_FIELDS)
@@ -72,6 +81,7 @@ typedef struct Trainer {
     Step *step;
     Optim optim;
     Buckets buckets;
+    struct TrainerCuda *gpu; /* NULL: on the processor */
     char bad[160]; /* the first tensor of an update that was not finite, where Step.check looks for it */
     const TrainSettings *set;
     const ScheduleSettings *schedule;
@@ -89,6 +99,8 @@ void trainer_close(Trainer *t);
 /* Collective. Update number `index`, from 0: forward and backward of each batch, then the optimizer. */
 bool trainer_update(Trainer *t, int64_t index, TrainResult *out, Error *e);
 int64_t trainer_updates(const Trainer *t); /* of the whole run */
+/* The averaged weights in the model's place, and back. Nothing without an EMA. */
+void trainer_swap_average(Trainer *t);
 
 /* `--init`: takes from a checkpoint or .safetensors file what fits, by name; the task may adapt shapes.
  * Writes to `note` what was taken, what the file lacks and what was left out. An error if nothing fits. */

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/stop.h"
 #include "core/trace.h"
+#include "core/trainer_cuda.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -38,9 +39,10 @@ static bool open_mine(Trainer *t, const TrainJob *job, Error *e) {
     task_layer_decay(job->task, o->layer_decay);
     if (!batches_suffice(t, e) || !params_train(p, buckets_multiple(), e) ||
         !buckets_open(&t->buckets, p, t->set->bucket_mb << 20, shard, e) ||
-        !optim_open(&t->optim, o, p, shard ? t->buckets.part : NULL, t->buckets.count, e))
+        !(device_opened() ? optim_settings(&t->optim, o, p, shard)
+                          : optim_open(&t->optim, o, p, shard ? t->buckets.part : NULL, t->buckets.count, e)))
         return false;
-    t->step = step_create(run_dtype(job->run), BACKEND_CPU, 0, e);
+    t->step = step_create(run_dtype(job->run), run_backend(), 0, e);
     return t->step != NULL;
 }
 
@@ -52,10 +54,13 @@ bool trainer_open(Trainer *t, const TrainJob *job, Error *e) {
     if (!comm_agree(open_mine(t, job, e), e)) return false;
     t->step->seed = (uint64_t)job->run->seed;
     t->step->written_self = &t->buckets;
-    return true;
+    bool shard = t->buckets.shard;
+    return !device_opened() ||
+           trainer_cuda_open(t, job, shard ? t->buckets.part : NULL, shard ? t->buckets.count : 0, e);
 }
 
 void trainer_close(Trainer *t) {
+    trainer_cuda_close(t);
     step_free(t->step);
     optim_close(&t->optim);
     buckets_close(&t->buckets);
@@ -137,11 +142,14 @@ static bool blame(Trainer *t, int64_t index, const TrainResult *first, Error *e)
     t->step->check = true;
     bool fine = gradients(t, index, &again, e);
     t->step->check = false;
-    if (!fine) return false;
+    return fine && trainer_blame(t, index, isfinite(first->loss) ? "gradient" : "loss", e);
+}
+
+bool trainer_blame(Trainer *t, int64_t index, const char *what, Error *e) {
+    bool fine = true;
     static const char text[] =
         "update %" PRId64 ": the %s is not finite; the first tensor that went bad: %s; no weight was changed "
         "by it, checkpoints are as they were (lower optim.lr or optim.blr, set optim.clip, or use dtype f32)";
-    const char *what = isfinite(first->loss) ? "gradient" : "loss";
     if (t->bad[0]) fine = error_set(e, ERROR_NUMERIC, text, index + 1, what, t->bad);
     if (!comm_agree(fine, e)) return false;
     return error_set(e, ERROR_NUMERIC, text, index + 1, what, t->bad[0] ? t->bad : "not found again");
@@ -151,6 +159,8 @@ bool trainer_update(Trainer *t, int64_t index, TrainResult *out, Error *e) {
     double per_epoch = (double)t->source->steps_per_epoch,
            at = (double)(index * t->set->accumulate) / per_epoch;
     out->lr = schedule_lr(t->schedule, t->lr, at, (double)t->set->epochs);
+    out->epoch = (double)((index + 1) * t->set->accumulate) / per_epoch;
+    if (t->gpu) return trainer_cuda_update(t, index, out, e);
     if (!gradients(t, index, out, e)) return false;
     if (!isfinite(out->loss) || !isfinite(out->grad_norm)) return blame(t, index, out, e);
     double clip = t->optim.set->clip, clock = clock_seconds(); /* torch.nn.utils.clip_grad_norm_ */
@@ -159,6 +169,12 @@ bool trainer_update(Trainer *t, int64_t index, TrainResult *out, Error *e) {
     buckets_collect(&t->buckets);
     optim_average(&t->optim);
     lap("optimizer", clock);
-    out->epoch = (double)((index + 1) * t->set->accumulate) / per_epoch;
     return true;
+}
+
+void trainer_swap_average(Trainer *t) {
+    if (t->gpu)
+        trainer_cuda_swap_average(t);
+    else
+        optim_swap_average(&t->optim);
 }

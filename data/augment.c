@@ -199,7 +199,26 @@ static void normalise(const Augment *a, const Image *im, bool mirror, float *out
     }
 }
 
-bool augment_run(const Augment *a, AugmentScratch *s, const AugmentSource *from, Rng rng, float *out,
+/* The bytes as they are, mirrored if need be. */
+static void keep_bytes(const Augment *a, const Image *im, bool mirror, uint8_t *out) {
+    size_t size = (size_t)a->size;
+    if (!mirror) {
+        memcpy(out, im->pixel, size * size * 3);
+        return;
+    }
+    for (size_t y = 0; y < size; y++)
+        for (size_t x = 0; x < size; x++)
+            memcpy(out + (y * size + x) * 3, im->pixel + (y * size + size - 1 - x) * 3, 3);
+}
+
+static void put(const Augment *a, const Image *im, bool mirror, void *out) {
+    if (a->raw)
+        keep_bytes(a, im, mirror, out);
+    else
+        normalise(a, im, mirror, out);
+}
+
+bool augment_run(const Augment *a, AugmentScratch *s, const AugmentSource *from, Rng rng, void *out,
                  int32_t seen[2], Error *e) {
     ImageInfo info = {.orientation = 1};
     if (from->decoded) {
@@ -215,7 +234,7 @@ bool augment_run(const Augment *a, AugmentScratch *s, const AugmentSource *from,
                       : !read_aim(a, s, from, &info, &aim, e))
         return false;
     if (!a->train) {
-        normalise(a, &s->sized, false, out);
+        put(a, &s->sized, false, out);
         return true;
     }
     Rng draw = rng_sub(rng, AUGMENT_FLIP);
@@ -233,7 +252,7 @@ bool augment_run(const Augment *a, AugmentScratch *s, const AugmentSource *from,
         draw = rng_sub(rng, AUGMENT_RANDAUGMENT);
         if (!augment_randaugment(&draw, a->set, a->fill, &s->sized, &s->other, e)) return false;
     }
-    normalise(a, &s->sized, mirror, out);
+    put(a, &s->sized, mirror, out);
     draw = rng_sub(rng, AUGMENT_ERASE);
     if (rng_uniform(&draw) < a->set->erase) augment_erase(&draw, out, a->size);
     return true;

@@ -21,6 +21,7 @@ typedef struct Augment {
     int size;                /* side of the result, pixels */
     bool train;
     bool shrink; /* JPEG crops may be shrunk while decoded */
+    bool raw;    /* the result stays bytes, [size, size, 3]: the GPU normalises; nothing is erased */
     ImageOptions limits;
     float value[3][256]; /* (v / 255 - mean) / std in float */
     uint8_t fill[3];     /* the mean colour, for what turning and shifting uncover */
@@ -44,8 +45,9 @@ typedef struct AugmentSource {
     const Image *decoded; /* as seen; NULL: decode */
 } AugmentSource;
 
-/* out: f32 [3, size, size]. `seen` (may be NULL) receives height and width of the picture. */
-bool augment_run(const Augment *a, AugmentScratch *s, const AugmentSource *from, Rng rng, float *out,
+/* out: f32 [3, size, size], or bytes if a->raw. `seen` (may be NULL) receives height and width of the
+ * picture. */
+bool augment_run(const Augment *a, AugmentScratch *s, const AugmentSource *from, Rng rng, void *out,
                  int32_t seen[2], Error *e);
 
 /* ------------------------------------------------------------------------------- the single steps --- */

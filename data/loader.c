@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "data/loader.h"
 
+#include "core/device.h"
 #include "data/loader_inside.h"
 #include "data/mix.h"
 
@@ -11,11 +12,11 @@
 /* ------------------------------------------------------------------------------------------- slots --- */
 
 static bool slot_open(Slot *s, const Loader *l, Error *e) {
-    size_t n = (size_t)l->room, each = (size_t)3 * (size_t)l->o.image_size * (size_t)l->o.image_size;
+    size_t n = (size_t)l->room;
     *s = (Slot){.step = -1};
     s->sample = mem_zero(n, sizeof *s->sample);
     s->left_out = mem_zero(n, sizeof *s->left_out);
-    s->image = mem_zero(n * each, sizeof *s->image);
+    s->image = l->o.device ? device_pinned_get(n * l->each) : mem_zero(n, l->each);
     s->id = mem_zero(n, sizeof *s->id);
     s->label = mem_zero(n, sizeof *s->label);
     s->identity = mem_zero(n, sizeof *s->identity);
@@ -24,13 +25,16 @@ static bool slot_open(Slot *s, const Loader *l, Error *e) {
     if (s->sample && s->left_out && s->image && s->id && s->label && s->identity && s->size &&
         (s->target || !l->classes))
         return true;
-    return error_memory(e, n * each * sizeof *s->image);
+    return error_memory(e, n * l->each);
 }
 
-static void slot_close(Slot *s) {
+static void slot_close(Slot *s, bool pinned) {
     mem_free(s->sample);
     mem_free(s->left_out);
-    mem_free(s->image);
+    if (pinned)
+        device_pinned_free(s->image);
+    else
+        mem_free(s->image);
     mem_free(s->target);
     mem_free(s->id);
     mem_free(s->label);
@@ -40,12 +44,11 @@ static void slot_close(Slot *s) {
 
 /* Evaluation: closes the gaps that corrupt images left. Returns how many samples remain. */
 static int slot_compact(const Loader *l, Slot *s) {
-    size_t each = (size_t)3 * (size_t)l->o.image_size * (size_t)l->o.image_size;
     int kept = 0;
     for (int i = 0; i < s->n; i++) {
         if (s->left_out[i]) continue;
         if (kept < i) {
-            memcpy(s->image + (size_t)kept * each, s->image + (size_t)i * each, each * sizeof *s->image);
+            memcpy(s->image + (size_t)kept * l->each, s->image + (size_t)i * l->each, l->each);
             memcpy(s->size + 2 * kept, s->size + 2 * i, 2 * sizeof *s->size);
             s->id[kept] = s->id[i];
             s->label[kept] = s->label[i];
@@ -69,9 +72,14 @@ static void slot_finish(const Loader *l, Slot *s) {
         .identity = s->identity,
         .size = s->size,
         .epoch = s->epoch};
+    if (l->augment.raw) {
+        b->image.data = NULL;
+        b->pixel = s->image;
+        b->level = l->augment.value[0];
+    }
     if (!l->o.train) return;
     Mix m = mix_draw(&l->set, l->o.seed, s->epoch, s->first, size);
-    mix_images(&m, s->image, n, size);
+    if (!l->augment.raw) mix_images(&m, (float *)s->image, n, size);
     if (!l->classes) return;
     mix_targets(&m, l->set.smoothing, s->label, s->target, n, l->classes);
     b->target =
@@ -207,7 +215,7 @@ static void close_loader(void *self) {
         image_free(&w->decoded);
     }
     for (int i = 0; i < 2; i++) {
-        slot_close(&l->slot[i]);
+        slot_close(&l->slot[i], l->o.device);
         mem_free(l->order[i].list);
     }
     for (int64_t i = 0; i < l->corrupts; i++) mem_free(l->corrupt[i].reason);
@@ -265,7 +273,10 @@ static bool check(const Loader *l, Error *e) {
 
 static bool fill(Loader *l, Error *e) {
     bool soft = l->o.train && l->data->classes && (mix_wanted(&l->set) || l->set.smoothing > 0.0);
+    size_t pixels = (size_t)3 * (size_t)l->o.image_size * (size_t)l->o.image_size;
     l->augment = augment_of(&l->set, l->o.image_size, l->o.train);
+    l->augment.raw = l->o.device && l->o.train && !mix_wanted(&l->set) && l->set.erase == 0;
+    l->each = l->augment.raw ? pixels : pixels * sizeof(float);
     l->classes = !soft ? 0 : l->o.classes ? l->o.classes : l->data->classes;
     l->room = (int)(l->o.batch / l->o.ranks) + 2;
     l->steps = loader_steps(l);

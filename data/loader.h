@@ -30,6 +30,8 @@ typedef struct LoaderOptions {
     int rank, ranks;         /* 0, 1: a single process */
     int processors; /* for data.workers 0: a worker a processor but one; 0: all the process may use */
     bool train;
+    bool device; /* for the GPU: batches lie in pinned memory, as bytes where nothing but normalising is left
+                    to do */
     uint64_t seed;
     int classes; /* columns of Batch.target; 0: those of the data set */
     Log *log;    /* for warnings; NULL: they go to stderr */

@@ -26,7 +26,8 @@ typedef struct Slot {
     int64_t *sample; /* [n] places in the data set */
     bool *left_out;  /* [n] */
     Batch batch;
-    float *image, *target;
+    uint8_t *image; /* [room] samples of Loader.each bytes: f32 planes, or pixels */
+    float *target;
     int64_t *id;
     int32_t *label, *identity, *size;
 } Slot;
@@ -56,6 +57,7 @@ typedef struct Loader {
     LoaderOptions o; /* o.set points to `set` */
     Augment augment;
     Cache *cache; /* NULL: not used */
+    size_t each;  /* bytes a sample */
     int classes;  /* columns of the targets; 0: no targets */
     int room;     /* samples a slot can hold */
     int64_t steps;

@@ -68,7 +68,7 @@ static bool read_pixels(Loader *l, Worker *w, int64_t i, Image *out, Error *e) {
     return true;
 }
 
-static bool load(Loader *l, Worker *w, int64_t i, Rng rng, float *out, int32_t size[2], Error *e) {
+static bool load(Loader *l, Worker *w, int64_t i, Rng rng, void *out, int32_t size[2], Error *e) {
     Image pixels;
     AugmentSource from = {.name = l->data->sample[i].path};
     if (l->data->pixel || l->cache) {
@@ -86,9 +86,8 @@ static bool load(Loader *l, Worker *w, int64_t i, Rng rng, float *out, int32_t s
  * crop may miss the damage, and what a batch holds must not depend on what was read before. */
 static bool try_load(Loader *l, Worker *w, Slot *s, int place, int64_t i, Rng rng, bool *ok, Error *e) {
     Error why;
-    size_t each = (size_t)3 * (size_t)l->o.image_size * (size_t)l->o.image_size;
     *ok = false;
-    if (!load(l, w, i, rng, s->image + (size_t)place * each, s->size + 2 * place, &why)) {
+    if (!load(l, w, i, rng, s->image + (size_t)place * l->each, s->size + 2 * place, &why)) {
         pthread_mutex_lock(&l->lock);
         bool go_on = note_corrupt(l, i, &why, e);
         pthread_mutex_unlock(&l->lock);

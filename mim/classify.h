@@ -21,6 +21,7 @@ enum { TRAIN_ALL, TRAIN_PROBE };
 typedef struct ClassifySettings {
     RECIPE_MEMBERS(CLASSIFY_FIELDS)
 } ClassifySettings;
+extern const RecipeTable classify_table;
 
 typedef struct Classify {
     VitSettings vit_set;

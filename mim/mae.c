@@ -200,7 +200,7 @@ MaeMask mae_mask(Step *s, const Mae *m, const Tensor *noise) {
 }
 
 MaeMask mae_mask_drawn(Step *s, const Mae *m, const Batch *batch, bool training) {
-    s->batch = batch;
+    if (!batch->image.device) s->batch = batch; /* else whoever moved it keeps the host's */
     return mask_given(s, m, batch->n, training ? fill_training : fill_fixed, m);
 }
 
