@@ -50,7 +50,7 @@ all: lethe ## build ./lethe (the default)
 
 # These may be the first command on a bare machine. They install what they need, then read this file anew:
 # until then pkg-config has nothing to say about libraries.
-FIRST   := test lint asan fuzz demo bench-data docs kernels
+FIRST   := test lint asan fake fake-asan fuzz demo bench-data docs kernels
 .PHONY: $(FIRST) $(FIRST:%=%-ready)
 $(FIRST):
 	@tests/deps.sh $@
@@ -78,6 +78,8 @@ demo-ready: lethe ## draw faces, pretrain, fine-tune, write demo/report.html; DA
 bench-data-ready: $(BUILD)/tests/bench_data ## images decoded and augmented a second, against Pillow on the same core
 	@tests/bench_data.sh $<
 
+include tests/device/fake.mk
+
 kernels-ready: $(BUILD)/tests/kernels ## the table of ops and kernels, with every hole
 	@$<
 
@@ -91,7 +93,7 @@ help: ## this list
 	@echo "make TARGET [SETTING=value]..., settings with their defaults:"
 	@sed -nE 's/^([A-Z]+) *\?= *([^#]*)#? */  \1=\2\t/p; /^# ---/q' Makefile | expand -t 20
 	@echo "targets:"
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/; s/-ready\t/\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' Makefile tests/device/fake.mk | sed -E 's/^([a-z-]+):.*## /  \1\t/; s/-ready\t/\t/' | expand -t 20
 
 # ---- rules ----
 
