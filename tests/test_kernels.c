@@ -72,10 +72,12 @@ static double distance(Values a, Values b) {
 }
 
 /* What grad is prefilled with for GRAD_KEPT: values of the size of the gradient itself. */
-static float kept_value(Values grad, int64_t i) {
+static float kept_size(Values grad) {
     double sum = 0;
     for (int64_t j = 0; j < grad.n; j++) sum += (double)grad.v[j] * (double)grad.v[j];
-    float size = (float)sqrt(sum / (double)grad.n);
+    return (float)sqrt(sum / (double)grad.n);
+}
+static float kept_value(float size, int64_t i) {
     return bf16_to_f32(bf16_from_f32(size * (i % 2 ? 0.75f : -0.5f)));
 }
 
@@ -120,8 +122,9 @@ static void grads_prepare(Step *s, const OpCall *c, const Way *w, const Result *
             memset(g->data, 0xFF, tensor_bytes(g));
             t->grad_fresh = true;
         }
+        float size = w->start == GRAD_KEPT ? kept_size(base->grad[k]) : 0;
         for (int64_t i = 0; w->start == GRAD_KEPT && i < tensor_count(g); i++)
-            tensor_put(g, i, kept_value(base->grad[k], i));
+            tensor_put(g, i, kept_value(size, i));
     }
 }
 
@@ -154,8 +157,9 @@ static Result run(Step *s, const Op *op, const Probe *p, const Way *w, const Res
     for (int k = 0; k < OP_IN; k++) {
         if (!in[k] || !in[k]->needs_grad) continue;
         result.grad[k] = values_of(in[k]->grad);
+        float size = w->start == GRAD_KEPT ? kept_size(base->grad[k]) : 0;
         for (int64_t i = 0; w->start == GRAD_KEPT && i < result.grad[k].n; i++)
-            result.grad[k].v[i] -= kept_value(base->grad[k], i);
+            result.grad[k].v[i] -= kept_value(size, i);
     }
     return result;
 }
