@@ -1,5 +1,7 @@
 /* batch_norm on CUDA: the sums of a channel over samples and places are folds, in two readings for the
  * variance as on the processor; all else is element by element. */
+#include "core/batch.h"
+#include "core/comm_nccl.h"
 #include "core/op/rows.cuh"
 #include "core/ops.h"
 
@@ -58,7 +60,8 @@ typedef struct Running {
     float *mean, *var; /* NULL: none are kept */
     float momentum, eps;
     bool training, keep; /* keep: as they are */
-    double n;
+    double n;            /* values a channel, of all ranks */
+    float *moved;        /* how often; may be NULL */
 } Running;
 
 /* rstd holds the variance of the batch in training. */
@@ -71,6 +74,7 @@ __global__ static void settle(float *mean, float *rstd, int64_t channels, Runnin
         }
         float var = rstd[ch];
         rstd[ch] = 1 / sqrtf(var + run.eps);
+        if (ch == 0 && run.moved && !run.keep) *run.moved += 1;
         if (!run.mean || run.keep) continue;
         run.mean[ch] += run.momentum * (mean[ch] - run.mean[ch]);
         run.var[ch] += run.momentum * ((float)(var * (run.n / (run.n - 1))) - run.var[ch]);
@@ -102,20 +106,31 @@ static int64_t run_room(const Layout &l) {
     return l.each == 1 ? l.channels : l.each;
 }
 
+/* Values a channel over all ranks: of the whole batch, of which this rank's is a part. */
+static double values_all(const OpCall *c, const Layout &l) {
+    const Batch *b = c->step->batch;
+    double own = (double)(l.batch * l.each);
+    return comm_size() > 1 && b && b->n ? own * b->whole / b->n : own;
+}
+
 extern "C" void batch_norm_forward_cuda(OpCall *c) {
     const Tensor *x = c->in[0], *y = c->out[0];
     Layout l = layout_of(c);
     int64_t n = tensor_count(x);
     bool eight = wide(run_room(l), x, y);
-    double count = (double)(l.batch * l.each);
+    double count = values_all(c, l);
     float *mean = tensor_real(c->save[0]), *rstd = mean + l.channels;
     Running run = {values(c->in[3]), values(c->in[4]), (float)c->f[1], (float)c->f[0],
-                   c->i[0] != 0,     c->step->again,   count};
+                   c->i[0] != 0,     c->step->again,   count,          values(c->in[5])};
     with_data(x, [&](auto *from) {
         Power<std::remove_pointer_t<decltype(from)>> power = {from, nullptr, l};
-        if (run.training) fold_channels(c, l, wide(l.channels, x), power, mean, 1 / count);
-        power.mean = mean;
-        if (run.training) fold_channels(c, l, wide(l.channels, x, rstd), power, rstd, 1 / count);
+        if (run.training) {
+            fold_channels(c, l, wide(l.channels, x), power, mean, 1 / count);
+            nccl_sum_float(mean, (int)l.channels);
+            power.mean = mean;
+            fold_channels(c, l, wide(l.channels, x, rstd), power, rstd, 1 / count);
+            nccl_sum_float(rstd, (int)l.channels);
+        }
         LAUNCH(settle, cuda_blocks(l.channels, THREADS), THREADS, mean, rstd, l.channels, run);
         with_data(y, [&](auto *to) {
             with_width(eight, [&](auto w) {
@@ -187,12 +202,13 @@ template <class T, class U> static void run_backward(OpCall *c, const T *x, cons
     put_grad(c, 2, sums, l.channels);
     bool fresh;
     Tensor *dx = op_grad(c, 0, &fresh);
+    if (dx && c->i[0]) nccl_sum_float(sums, (int)(2 * l.channels));
     eight = wide(run_room(l), x, dy, dx);
     if (dx)
         with_width(eight, [&](auto w) {
             LAUNCH(backward, cuda_blocks(eight ? n / 8 : n, THREADS), THREADS, w, x, dy, (T *)dx->data, stats,
-                   values(c->in[1]), c->i[0] ? (const float *)sums : nullptr,
-                   (float)(1 / (double)(n / l.channels)), n, l, fresh);
+                   values(c->in[1]), c->i[0] ? (const float *)sums : nullptr, (float)(1 / values_all(c, l)),
+                   n, l, fresh);
         });
     op_scratch_free(c, sums);
 }
