@@ -41,7 +41,8 @@ void device_pinned_free(void *p);
 void device_zero(void *p, size_t bytes);
 void device_copy(void *to, const void *from, size_t bytes);
 void device_set(float *p, float value);
-void device_wait(void); /* until all is done */
+void device_add_scaled(float *to, const float *from, float factor, bool fresh); /* one value; fresh: to = */
+void device_wait(void);                                                         /* until all is done */
 
 /* Work runs in lanes; each keeps its own order. The functions above and all kernels are on DEVICE_STEP. */
 typedef enum { DEVICE_STEP, DEVICE_UPLOAD, DEVICE_REDUCE, DEVICE_LANES } DeviceLane;

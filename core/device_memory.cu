@@ -98,6 +98,14 @@ extern "C" void device_set(float *p, float value) {
     LAUNCH(set, 1, 1, p, value);
 }
 
+__global__ static void add_scaled(float *to, const float *from, float factor, bool fresh) {
+    *to = (fresh ? 0 : *to) + factor * *from;
+}
+
+extern "C" void device_add_scaled(float *to, const float *from, float factor, bool fresh) {
+    LAUNCH(add_scaled, 1, 1, to, from, factor, fresh);
+}
+
 extern "C" void device_wait(void) {
     CUDA(cudaStreamSynchronize(cuda.stream));
 }

@@ -39,7 +39,7 @@ typedef enum {
     PHASES
 } Phase;
 
-struct TrainerCuda {
+typedef struct TrainerCuda {
     OptimCuda optim;
     OptimSlabs slab;
     int64_t mine; /* elements of the moments on this rank */
@@ -59,7 +59,7 @@ struct TrainerCuda {
     int n, whole, warm;
     double flops;
     int64_t images; /* of this update so far */
-};
+} TrainerCuda;
 
 /* ------------------------------------------------------------------------------------------ opening --- */
 
