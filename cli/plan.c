@@ -4,6 +4,7 @@
 #include "core/json.h"
 #include "core/plan.h"
 #include "data/dataset.h"
+#include "data/mix.h"
 #include "mim/classify.h"
 #include "mim/mae.h"
 
@@ -161,7 +162,8 @@ static bool plan(Plan *p, const OptionList *set, Error *e) {
                 classes_known(p, r, classes, e) && task_open_dry(&task, class[p->run.task], r, classes, e) &&
                 recipe_finish(r, e) && shares(p, e);
     if (fine) {
-        const PlanJob job = {&task, run_dtype(&p->run), &p->train, &p->optim};
+        bool floats = mix_wanted(&p->data) || p->data.erase > 0;
+        const PlanJob job = {&task, run_dtype(&p->run), &p->train, &p->optim, floats};
         p->task = task.class->name;
         if (!(p->machine.rate > 0)) p->machine.rate = job.dtype == DT_BF16 ? 650e12 : 380e12;
         fine = rows_fill(p, &job, e);
@@ -194,7 +196,7 @@ static void tell_memory(const char *what, const PlanMemory *m) {
 
 static void tell_rows(const Plan *p) {
     printf("%7s %7s %10s %8s %10s %8s %9s  %s\n", "GPUs", "batch", "step", "waits", "images/s", "scaling",
-           "epoch", "memory: alone, sharded");
+           "epoch", "memory, and sharded");
     for (int i = 0; i < p->counts; i++) {
         const Row *r = &p->row[i];
         const PlanTime *t = &r->time;
@@ -237,8 +239,10 @@ static void tell(const Plan *p) {
     printf("\n%.4g FLOP an update, %.3g an image; backward reads %.1f MiB an image again\n",
            p->whole.flops * (double)p->train.accumulate, p->whole.flops / (double)p->train.batch,
            (double)p->whole.kept / (double)p->train.batch / 0x1p20);
-    tell_memory("one process on the processor, the whole batch:", &p->cpu);
-    tell_memory("one GPU, its part of the batch:", &p->row[0].memory[p->shard]);
+    tell_memory("one process on the processor:", &p->cpu);
+    char who[64];
+    snprintf(who, sizeof who, "one of %" PRId64 " GPUs%s:", p->row[0].gpus, p->shard ? ", sharded" : "");
+    tell_memory(who, &p->row[0].memory[p->shard]);
     printf("\n");
     tell_rows(p);
     printf("\n");

@@ -5,7 +5,8 @@ enum { F32 = 4, BF16 = 2, MOMENTS = 2 * F32 };
 /* What no step knows of: libraries and their context on the GPU, and cuBLASLt's and cuDNN's workspace. */
 #define CUDA_CONTEXT   ((int64_t)500 << 20)
 #define CUDA_WORKSPACE ((int64_t)64 << 20)
-/* Primitives that oneDNN compiles for the shapes of a model, and the threads' stacks. */
+/* What a CPU process grows by besides: oneDNN's compiled primitives, threads, the tape's records. Measured.
+ */
 #define ONEDNN_CODE ((int64_t)16 << 20)
 
 bool plan_open(const PlanJob *job, Error *e) {
@@ -69,7 +70,7 @@ PlanMemory plan_on_gpu(const PlanJob *job, const PlanNeed *need, int64_t gpus, b
     if (job->dtype == DT_BF16) m.weights += job->task->params.values * BF16; /* rounded once an update */
     if (shard) m.moments = (m.moments + gpus - 1) / gpus;
     m.step = need->peak;
-    m.images = pixels(job, need->batch) * (2 + F32); /* two batches of bytes on their way, one as numbers */
+    m.images = pixels(job, need->batch) * (2 * (job->floats ? F32 : 1) + F32); /* two on their way */
     m.program = CUDA_CONTEXT + CUDA_WORKSPACE;
     return summed(m);
 }

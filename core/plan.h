@@ -12,6 +12,7 @@ typedef struct PlanJob {
     DType dtype;
     const TrainSettings *train;
     const OptimSettings *optim;
+    bool floats; /* batches come to the GPU as numbers, not as bytes: images are mixed or erased */
 } PlanJob;
 
 /* What one process needs for the forward and backward of one batch. */

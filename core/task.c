@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-static bool open(Task *task, Recipe *recipe, int classes, uint64_t seed, Error *e) {
+static bool task_make(Task *task, Recipe *recipe, int classes, uint64_t seed, Error *e) {
     if (!task->class->create(task, recipe, classes, e) || !params_build(&task->params, seed, e)) {
         task_close(task);
         return false;
@@ -13,12 +13,12 @@ static bool open(Task *task, Recipe *recipe, int classes, uint64_t seed, Error *
 
 bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, uint64_t seed, Error *e) {
     *task = (Task){.class = class};
-    return open(task, recipe, classes, seed, e);
+    return task_make(task, recipe, classes, seed, e);
 }
 
 bool task_open_dry(Task *task, const TaskClass *class, Recipe *recipe, int classes, Error *e) {
     *task = (Task){.class = class, .params.dry = true};
-    return open(task, recipe, classes, 0, e);
+    return task_make(task, recipe, classes, 0, e);
 }
 
 void task_close(Task *task) {
