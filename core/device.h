@@ -74,6 +74,9 @@ void device_swap(float *a, float *b, int64_t n);
 void device_halve(const float *value, uint16_t *half, int64_t n);
 void device_halves_are(const float *value, const uint16_t *half, int64_t n);
 
+/* FLOP/s of a large square matrix product, f32 or bf16, measured now. */
+double device_matmul_rate(bool half);
+
 /* Address space for step memory, filled with memory up to a mark that grows. */
 void *device_reserve(size_t bytes);
 bool device_commit(void *base, size_t from, size_t to); /* false: memory is out */

@@ -1,6 +1,5 @@
 #include "core/op.h"
 
-#include "core/clock.h"
 #include "core/ops.h"
 
 #include <stdio.h>
@@ -36,12 +35,12 @@ Tensor *op_run(Step *s, const Op *op, OpCall *c) {
     if (wanted && op->backward[BACKEND_REF]) step_count_uses(s, c);
     op->shape(c);
     if (op->flops) s->flops += op->flops(c, false);
-    double began = s->clock ? clock_seconds() : 0;
+    double began = s->clock ? step_clock(s) : 0;
     if (!s->dry) op->forward[s->backend](c);
     if (s->clock) {
         int row = 0;
         while (op_rows[row] != op) row++;
-        s->clock[row].forward += clock_seconds() - began;
+        s->clock[row].forward += step_clock(s) - began;
         s->clock[row].calls++;
     }
     if (s->check && !s->bad[0]) step_check(s, c, false);

@@ -527,9 +527,14 @@ static void dry_backward(Step *s, OpCall *c) {
     }
 }
 
+double step_clock(const Step *s) {
+    if (s->backend == BACKEND_CUDA && !s->dry) device_wait();
+    return clock_seconds();
+}
+
 static void node_run(Step *s, Node *n) {
     const Op *op = n->call.op;
-    double began = s->clock ? clock_seconds() : 0;
+    double began = s->clock ? step_clock(s) : 0;
     if (op->flops) s->flops += op->flops(&n->call, true);
     if (s->dry)
         dry_backward(s, &n->call);
@@ -538,7 +543,7 @@ static void node_run(Step *s, Node *n) {
     if (s->clock) {
         int row = 0;
         while (op_rows[row] != op) row++;
-        s->clock[row].backward += clock_seconds() - began;
+        s->clock[row].backward += step_clock(s) - began;
     }
     if (s->check && !s->bad[0]) step_check(s, &n->call, true);
 }

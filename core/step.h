@@ -100,6 +100,7 @@ void step_count_uses(Step *s, const OpCall *c); /* before forward, if the call h
 Tensor *step_grad_of(Step *s, Tensor *t, bool *fresh);
 void *step_block(Step *s, size_t bytes);
 void step_block_free(Step *s, void *p);
+double step_clock(const Step *s);   /* seconds, when all work so far is done */
 void step_drop(Step *s, Tensor *t); /* gives up one hold */
 void step_pass_grad(Step *s, Tensor *t, Tensor *g);
 void step_check(Step *s, const OpCall *c, bool backward); /* fills s->bad at the first value not finite */
