@@ -50,6 +50,12 @@ extern "C" bool device_opened(void) {
 
 /* ------------------------------------------------------------------------------------------- memory --- */
 
+/* Tests read memory of the GPU on the host: it is then managed, and that of steps all there from the
+ * beginning. */
+static bool managed(void) {
+    return getenv("LETHE_CUDA_MANAGED") != NULL;
+}
+
 extern "C" size_t device_memory(size_t *free) {
     size_t all = 0;
     CUDA(cudaMemGetInfo(free, &all));
@@ -58,8 +64,8 @@ extern "C" size_t device_memory(size_t *free) {
 
 extern "C" void *device_get(size_t bytes) {
     void *p = NULL;
-    size_t room = 0, all;
-    if (cudaMalloc(&p, bytes ? bytes : 1) == cudaSuccess) return p;
+    size_t room = 0, all, some = bytes ? bytes : 1;
+    if ((managed() ? cudaMallocManaged(&p, some) : cudaMalloc(&p, some)) == cudaSuccess) return p;
     (void)cudaGetLastError();
     all = device_memory(&room);
     give_up(
@@ -112,11 +118,6 @@ extern "C" void device_wait(void) {
 
 /* --------------------------------------------------------------------------- memory that grows in place ---
  */
-
-/* Tests read step memory from the host: it is then managed, and all there from the beginning. */
-static bool managed(void) {
-    return getenv("LETHE_CUDA_MANAGED") != NULL;
-}
 
 /* The driver's calls, found at run time: the program must start where there is no driver. */
 template <class F> static F driver(const char *name) {

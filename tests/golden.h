@@ -2,6 +2,7 @@
 #ifndef LETHE_TESTS_GOLDEN_H
 #define LETHE_TESTS_GOLDEN_H
 
+#include "core/device.h"
 #include "core/safetensors.h"
 #include "core/step.h"
 #include "core/task.h"
@@ -14,6 +15,26 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+/* Where steps run: on the GPU if LETHE_TEST_BACKEND is "cuda". Its memory can then be read by the host. */
+static inline Backend golden_backend(void) {
+    const char *wanted = getenv("LETHE_TEST_BACKEND");
+    char text[300];
+    if (!wanted || strcmp(wanted, "cuda") != 0) return BACKEND_CPU;
+    setenv("LETHE_CUDA_MANAGED", "1", 1);
+    if (!device_opened() && !device_open(0, true, text, sizeof text)) fail_msg("%s", text);
+    return BACKEND_CUDA;
+}
+
+/* For reading on the host what steps computed. */
+static inline void golden_wait(void) {
+    if (device_opened()) device_wait();
+}
+
+/* The optimizer of the GPU is held against the processor's elsewhere (tests/device/test_optim_cuda.cu). */
+static inline bool golden_optim(void) {
+    return !device_opened();
+}
 
 /* The file's tensor as f32 or i32, owned by the caller (free the data with mem_free). */
 static inline Tensor golden_read(const SafeFile *f, const char *name) {
@@ -41,6 +62,7 @@ static inline double golden_number(const SafeFile *f, const char *name) {
 /* |got - want| / |want|, L2. */
 static inline double golden_distance(const Tensor *got, const Tensor *want) {
     double diff = 0, norm = 0;
+    golden_wait();
     if (tensor_count(got) != tensor_count(want)) fail_msg("%s: the counts differ", want->name);
     for (int64_t i = 0; i < tensor_count(want); i++) {
         double w = (double)tensor_at(want, i), d = (double)tensor_at(got, i) - w;

@@ -11,10 +11,11 @@ FAKEXX  := g++ -std=c++17 -O2 -g -march=$(ARCH) -fno-strict-aliasing -Wall -Wext
 comma   := ,
 # Tensors stand apart and are poisoned when they are freed: a kernel that leaves its tensor is found.
 FAKELD  := $(if $(findstring address,$(SAN)),-Wl$(comma)--wrap=heap_get$(comma)--wrap=heap_drop)
-FAKETESTS := $(FAKE)/tests/test_fake $(FAKE)/tests/test_optim_cuda $(FAKE)/tests/test_kernels
+FAKETESTS := $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_mae test_golden_vit)
 
 fake-ready: $(FAKETESTS) $(FAKE)/lethe ## the GPU's code on a fake GPU: kernels, optimizer, whole runs
-	@tests/run.sh $(BUILD) $(FAKETESTS) tests/device/test_fake_runs.sh
+	@LETHE_QUICK=1 LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $(FAKETESTS)
+	@tests/run.sh $(BUILD) tests/device/test_fake_runs.sh
 
 fake-asan-ready: ## the kernels alone, under AddressSanitizer and UBSan
 	@$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' fake-kernels
@@ -45,6 +46,6 @@ $(FAKE)/tests/%: $(FAKE)/tests/device/%.cu.o $(FAKE)/libfake.a
 	@mkdir -p $(@D) && echo "  LD    $@"
 	@$(FAKECC) $(FAKELD) -o $@ $(filter %.o %.a,$^) $(LIBS) -lcmocka -lstdc++
 
-$(FAKE)/tests/test_kernels: tests/test_kernels.c $(FAKE)/libfake.a
+$(FAKE)/tests/%: tests/%.c $(FAKE)/libfake.a
 	@mkdir -p $(@D) && echo "  LD    $@"
 	@$(FAKECC) $(FAKELD) -MMD -MP -o $@ $< $(FAKE)/libfake.a $(LIBS) -lcmocka -lstdc++
