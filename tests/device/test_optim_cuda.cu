@@ -324,6 +324,11 @@ static void shared(const OptimSettings *set, const std::vector<State> &want) {
 }
 
 int main() {
+    char text[300];
+    if (!device_open(0, true, text, sizeof text)) {
+        printf("%s\n", text);
+        return 1;
+    }
     for (int kind = OPTIM_ADAMW; kind <= OPTIM_LARS; kind++) {
         OptimSettings set = {};
         set.kind = kind;
@@ -339,6 +344,6 @@ int main() {
         alone(&set, want);
         shared(&set, want);
     }
-    printf("the optimizer on the GPU is as on the processor\n");
+    puts("3 passed, 0 failed"); /* optimizers; what is wrong ends the program */
     return 0;
 }
