@@ -47,7 +47,7 @@ what="a cable pulled"
 launch=$over_tcp train 2 "$work/cut" --set train.steps=100000 --set train.eval_every=0 --set train.log_every=1000 \
     --set train.comm_timeout=3 >"$work/log" 2>&1 &
 job=$!
-for _ in $(seq 200); do [ -e "$work/cut/checkpoints/last" ] && break; sleep 0.05; done
+for _ in $(seq 600); do [ -e "$work/cut/checkpoints/last" ] && break; sleep 0.05; done
 since=$(date +%s)
 ip -n $a link set cable down
 wait $job

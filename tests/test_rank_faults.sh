@@ -25,12 +25,13 @@ chmod +x "$work/as"
 # shellcheck disable=SC2086
 train 4 "$work/whole" $fast >"$work/log" 2>&1 || complain "undisturbed: $(tail -3 "$work/log")"
 
-# ended RANK SINCE STATUS: what must hold of a job that lost a rank
+# ended RANK SINCE STATUS [MORE]: what must hold of a job that lost a rank. MORE seconds are allowed where SINCE is the
+# start of the job: finding the machine's own name can take mpirun long.
 ended() {
     local took=$(($(date +%s) - $2))
     [ "$3" != 0 ] || complain "$what: status 0"
     [ "$3" -lt 124 ] || [ "$3" -gt 124 ] || complain "$what: hangs"
-    [ "$took" -le 10 ] || complain "$what: ended after $took s"
+    [ "$took" -le $((10 + ${4:-0})) ] || complain "$what: ended after $took s"
     [ "$(grep -c "rank $1" "$work/log")" = 1 ] || complain "$what: rank $1 is not named once: $(cat "$work/log")"
 }
 # goes_on: the job's folder, resumed by four ranks, ends as if nothing had been
@@ -45,8 +46,8 @@ goes_on() {
 begin() {
     train 4 "$work/cut" $fast --set train.steps=100000 "$@" >"$work/log" 2>&1 &
     job=$!
-    for _ in $(seq 200); do [ -e "$work/cut/checkpoints/last" ] && return; sleep 0.05; done
-    complain "$what: no checkpoint after 10 s: $(tail -3 "$work/log")"
+    for _ in $(seq 600); do [ -e "$work/cut/checkpoints/last" ] && return; sleep 0.05; done
+    complain "$what: no checkpoint after 30 s: $(tail -3 "$work/log")"
 }
 
 what="SIGKILL in a step"
@@ -60,13 +61,13 @@ goes_on
 what="SIGKILL while gradients travel"
 since=$(date +%s)
 launch="mpirun -np 4 $work/as 1 LETHE_FAULT_REDUCE=50 LD_PRELOAD=$faults" train 4 "$work/cut" $fast >"$work/log" 2>&1
-ended 1 "$since" $?
+ended 1 "$since" $? 15
 goes_on
 
 what="SIGKILL while a checkpoint is written"
 since=$(date +%s)
 launch="mpirun -np 4 $work/as 0 LETHE_FAULT=write:110:TEAR LD_PRELOAD=$faults" train 4 "$work/cut" $fast >"$work/log" 2>&1
-ended 0 "$since" $?
+ended 0 "$since" $? 15
 goes_on
 
 what="a rank that hangs"
@@ -113,7 +114,7 @@ head -c 300 "$work/faces/train/person_0003/0002.jpg" >"$work/hurt/train/person_0
 since=$(date +%s)
 train 4 "$work/hurtrun" --set data.train="$work/hurt/train" --set data.corrupt=stop >"$work/log" 2>&1
 status=$?
-[ $status = 1 ] && [ $(($(date +%s) - since)) -le 10 ] || complain "$what: status $status"
+[ $status = 1 ] && [ $(($(date +%s) - since)) -le 25 ] || complain "$what: status $status"
 [ "$(grep -c "^lethe: rank [0-3] on .*person_0003/0002.jpg" "$work/log")" = 1 ] && [ "$(grep -c "^lethe:" "$work/log")" = 1 ] || complain "$what: $(cat "$work/log")"
 what="a loss that is not finite"
 train 4 "$work/wild" --set optim.lr=1000 --set schedule.warmup_epochs=0 >"$work/log" 2>&1
