@@ -65,6 +65,7 @@ NORETURN void give_up(const char *format, ...) PRINTF_LIKE(1, 2);
 /* What give_up and die do last, instead of ending this process alone; NULL: nothing. Set by core/comm.c, so
  * that the other ranks end too. */
 extern void (*error_last_words)(void);
+extern char error_who[120]; /* put before their lines: "rank 2 on host: "; "" where there is one process */
 
 /* A programmer's mistake: prints the line to stderr and aborts. */
 NORETURN void die(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -112,7 +112,7 @@ void buckets_gather(const Buckets *b, const real *mine, real *slab) {
 bool buckets_spread(const Buckets *b, real *mine, const real *slab, Error *e) {
     size_t bytes = b->count ? (size_t)(b->list[0].end - b->list[0].begin) * sizeof *mine : 0;
     real *room = mem_get(bytes);
-    if (!comm_agree(room || error_memory(e, bytes), e)) {
+    if (!comm_agree(room || error_memory(e, bytes), e) || !room) {
         mem_free(room);
         return false;
     }

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HOST = 64, WHAT = 120, BOUND = 4096 /* characters of a set of processors */ };
+enum { HOST = 64, WHAT = 120 };
 
 /* The job, as this process sees it: the one global of its kind, as MPI_COMM_WORLD is. */
 static struct {
@@ -43,7 +43,7 @@ static void check(int status, const char *what) {
     char text[MPI_MAX_ERROR_STRING] = "";
     int n = 0;
     MPI_Error_string(status, text, &n);
-    give_up("rank %d on %s: %s failed: %s", job.rank, comm_host(job.rank), what, text);
+    give_up("%s failed: %s", what, text);
 }
 
 /* Yields at first, then sleeps: other threads of this rank, and other ranks on the machine, need the
@@ -278,8 +278,7 @@ static void processors_share(MPI_Comm local) {
         cpu_set_t *list = mem_zero((size_t)job.local_size, sizeof *list);
         if (!list) give_up("out of memory for %d ranks", job.local_size);
         MPI_Allgather(&mine, sizeof mine, MPI_BYTE, list, sizeof mine, MPI_BYTE, local);
-        same = 0;
-        for (int i = 0; i < job.local_size; i++) same += CPU_EQUAL(&mine, &list[i]) != 0;
+        for (int i = 0; i < job.local_size; i++) same += i != job.local_rank && CPU_EQUAL(&mine, &list[i]);
         mem_free(list);
     }
     job.processors = own / same > 0 ? own / same : 1;
@@ -314,6 +313,7 @@ static bool join(Error *e) {
     if (!job.host) return error_memory(e, (size_t)job.size * HOST);
     gethostname(name, HOST - 1);
     MPI_Allgather(name, HOST, MPI_CHAR, job.host, HOST, MPI_CHAR, job.world);
+    if (job.size > 1) snprintf(error_who, sizeof error_who, "rank %d on %s: ", job.rank, comm_host(job.rank));
     processors_share(local);
     MPI_Comm_free(&local);
     return true;

@@ -52,12 +52,10 @@ void comm_late(const CommLate *l) {
         comm_abort();
     }
     if (!late)
-        give_up("rank %d on %s: %s was not done after %.0f s, though every rank is in it: the network "
-                "between them "
-                "is too slow or broken (train.comm_timeout)",
-                l->rank, comm_host(l->rank), l->what, l->waited);
-    give_up(
-        "rank %d on %s: waited %.0f s in %s for%s%s: not heard of; the job ends, the last checkpoint stays "
-        "usable (train.comm_timeout)",
-        l->rank, comm_host(l->rank), l->waited, l->what, missing, late > NAMED ? " and others" : "");
+        give_up("%s was not done after %.0f s, though every rank is in it: the network between them is too "
+                "slow or broken (train.comm_timeout)",
+                l->what, l->waited);
+    give_up("waited %.0f s in %s for%s%s: not heard of; the job ends, the last checkpoint stays "
+            "usable (train.comm_timeout)",
+            l->waited, l->what, missing, late > NAMED ? " and others" : "");
 }

@@ -11,8 +11,8 @@ static DeviceMark *ready, *done;
 
 static void check(ncclResult_t status, const char *call, int line) {
     if (status == ncclSuccess || status == ncclInProgress) return;
-    give_up("rank %d on %s: core/comm_nccl.cu:%d: %s: %s; %s", comm_rank(), comm_host(comm_rank()), line,
-            call, ncclGetErrorString(status), comm ? ncclGetLastError(comm) : "no communicator");
+    give_up("core/comm_nccl.cu:%d: %s: %s; %s", line, call, ncclGetErrorString(status),
+            comm ? ncclGetLastError(comm) : "no communicator");
 }
 #define NCCL(call) check((call), #call, __LINE__)
 

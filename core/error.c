@@ -33,11 +33,12 @@ bool error_memory(Error *e, size_t size) {
 }
 
 void (*error_last_words)(void);
+char error_who[120];
 
 void give_up(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    fputs("\nlethe: ", stderr); /* perhaps below a progress bar */
+    fprintf(stderr, "\nlethe: %s", error_who); /* perhaps below a progress bar */
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
@@ -48,7 +49,7 @@ void give_up(const char *format, ...) {
 void die(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    fputs("lethe: internal error: ", stderr);
+    fprintf(stderr, "lethe: %sinternal error: ", error_who);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);

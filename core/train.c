@@ -223,6 +223,21 @@ static bool restore(Run *r, bool going_on, Error *e) {
 
 /* ---- evaluation ---- */
 
+/* The test source, until the run is asked to stop: a batch system does not wait for a long evaluation. */
+static bool get_until_stopped(void *self, int64_t step, const Batch **out, Error *e) {
+    const Source *test = self;
+    if (stop_asked()) return error_set(e, ERROR_STATE, "asked to stop by %s", stop_name(stop_asked()));
+    return test->get(test->self, step, out, e);
+}
+
+/* Collective. Was an evaluation that failed cut short on purpose? The next update ends the run. */
+static bool cut_short(Run *r) {
+    double stop = stop_asked() != 0;
+    comm_most(&stop, 1);
+    if (stop > 0) log_warn(r->log, "the evaluation after update %" PRId64 " was cut short", r->state.step);
+    return stop > 0;
+}
+
 static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
     Metric metric[TASK_METRICS];
     int n = 0;
@@ -231,11 +246,14 @@ static bool evaluate(Run *r, double epoch, bool *best, Error *e) {
     double began = clock_seconds();
     trainer_swap_average(&r->trainer);
     comm_patience(PATIENCE);
-    bool fine = r->job->task->class->evaluate(r->job->task, r->trainer.step, r->job->test, metric, &n, e);
+    Source test = *r->job->test;
+    test.self = r->job->test;
+    test.get = get_until_stopped;
+    bool fine = r->job->task->class->evaluate(r->job->task, r->trainer.step, &test, metric, &n, e);
     comm_patience(1);
     trainer_swap_average(&r->trainer);
     trace_span(TRACE_STEP, "evaluate", r->state.step, began, clock_seconds());
-    if (!fine) return false;
+    if (!fine) return cut_short(r);
     log_eval(r->log, r->state.step, epoch, "test", metric, n);
     double value = metric[0].value, was = r->state.best_step < 0 ? NAN : r->state.best;
     bool better = isnan(was) || (metric[0].more_is_better ? value > was : value < was);

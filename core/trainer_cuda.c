@@ -345,8 +345,7 @@ static bool update_captured(Trainer *t, int64_t index, Error *e) {
 
 static bool ended(void *self) {
     char text[300];
-    if (nccl_broken(text, sizeof text))
-        give_up("rank %d on %s: %s", comm_rank(), comm_host(comm_rank()), text);
+    if (nccl_broken(text, sizeof text)) give_up("%s", text);
     return device_mark_done(self);
 }
 
