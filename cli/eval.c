@@ -69,7 +69,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
                                        .log = warn};
         fine = setup_load(&test, recipe, u.test_set, &options, e);
     }
-    fine = comm_agree(fine, e);
+    if (!comm_agree(fine, e)) fine = false;
     fine = fine && (step = step_create(run_dtype(&u.run), run_backend(), 0, e)) != NULL;
     if (fine && device_opened()) params_to_device(&u.task.params);
     if (fine) {

@@ -518,10 +518,12 @@ static void node_recompute(Step *s, Node *n) {
 /* What a backward leaves behind, memory and marks, without the numbers. */
 static void dry_backward(Step *s, OpCall *c) {
     bool fresh;
+    const Tensor *y = c->out[0];
+    if (!y) die("%s has no output", c->op->name);
     for (int k = 0; k < OP_IN; k++) {
         if (!c->in[k] || !c->in[k]->needs_grad) continue;
-        if (c->op->passes & NEED_IN(k) && tensor_count(c->in[k]) == tensor_count(c->out[0]))
-            step_pass_grad(s, c->in[k], c->out[0]->grad);
+        if (c->op->passes & NEED_IN(k) && tensor_count(c->in[k]) == tensor_count(y))
+            step_pass_grad(s, c->in[k], y->grad);
         else
             step_grad_of(s, c->in[k], &fresh);
     }

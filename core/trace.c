@@ -106,7 +106,7 @@ bool trace_close(Error *e) {
     if (fine) {
         comm_gather(&count, sizeof count, counts);
         comm_gather(trace.span, each, all);
-        if (comm_first()) fine = write_all(all, counts, (int64_t)most, e);
+        if (all) fine = write_all(all, counts, (int64_t)most, e);
         fine = comm_agree(fine, e);
     }
     mem_free(all);

@@ -1,6 +1,6 @@
 #include "core/trainer_cuda.h"
 
-#ifdef LETHE_CUDA
+#if defined(LETHE_CUDA) && !defined(LETHE_DOUBLE)
 
 #include "core/clock.h"
 #include "core/comm_nccl.h"

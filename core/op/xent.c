@@ -22,7 +22,7 @@ static void shape(OpCall *c) {
 
 static real target(const OpCall *c, int64_t b, int64_t k) {
     int64_t classes = c->in[0]->dim[1];
-    if (c->in[2]) return tensor_real(c->in[2])[b * classes + k];
+    if (!c->in[1]) return tensor_real(c->in[2])[b * classes + k];
     return (real)c->f[0] / (real)classes + (tensor_i32(c->in[1])[b] == k ? 1 - (real)c->f[0] : 0);
 }
 
@@ -35,12 +35,16 @@ static double log_sum(const Tensor *z, int64_t b) {
     return top + log(sum);
 }
 
+static void labels_check(const OpCall *c, const Tensor *label, int64_t classes) {
+    for (int64_t b = 0; label && b < tensor_count(label); b++)
+        if (tensor_i32(label)[b] < 0 || tensor_i32(label)[b] >= classes) op_die(c, "a label out of range");
+}
+
 static void forward_ref(OpCall *c) {
-    const Tensor *z = c->in[0], *label = c->in[1];
+    const Tensor *z = c->in[0];
     int64_t batch = z->dim[0], classes = z->dim[1];
     double total = 0;
-    for (int64_t b = 0; label && b < batch; b++)
-        if (tensor_i32(label)[b] < 0 || tensor_i32(label)[b] >= classes) op_die(c, "a label out of range");
+    labels_check(c, c->in[1], classes);
     for (int64_t b = 0; b < batch; b++) {
         double norm = log_sum(z, b), sum = 0;
         for (int64_t k = 0; k < classes; k++)
