@@ -9,7 +9,7 @@
 
 enum { LINE = 400 };
 
-#ifndef LETHE_CUDA
+#if !defined(LETHE_CUDA) || defined(LETHE_DOUBLE)
 int device_cuda_count(void) {
     return 0;
 }

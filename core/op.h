@@ -60,9 +60,9 @@ struct Op {
     const char *name;
     void (*shape)(OpCall *c); /* dies naming op and shapes; makes out[] and save[] */
     void (*forward[BACKEND_COUNT])(OpCall *c);
-    void (*backward[BACKEND_COUNT])(OpCall *c);      /* all NULL: has no derivative */
+    void (*backward[BACKEND_COUNT])(OpCall *c); /* all NULL: has no derivative */
     unsigned passes; /* NEED_IN of inputs whose gradient is out[0]'s itself, if the counts are equal */
-    unsigned needs;                                  /* what backward reads beside saves and out->grad */
+    unsigned needs;  /* what backward reads beside saves and out->grad */
     double (*flops)(const OpCall *c, bool backward); /* matmul-like FLOPs; NULL: not counted */
     bool bf16;                                       /* the CPU kernel takes in[0] in bf16 too, */
     unsigned bf16_with;                              /* and these inputs together with it */
@@ -70,7 +70,7 @@ struct Op {
     int probes;
 };
 
-#ifdef LETHE_CUDA
+#if defined(LETHE_CUDA) && !defined(LETHE_DOUBLE)
 #define ON_CUDA(f) f
 #else
 #define ON_CUDA(f) NULL
