@@ -28,9 +28,6 @@ typedef struct Result {
 Result result_open(OpCall *c, Tensor *to, DType type, bool fresh);
 void result_close(OpCall *c, Result *r);
 
-/* to += from, or to = from when fresh: n values of either float type. */
-void values_add(DType to_type, void *to, DType from_type, const void *from, int64_t n, bool fresh);
-
 /* sum[j] of x (rows, cols); sum[k] of x (batch, planes, places). Added, or put when fresh. */
 void columns_sum(OpCall *c, DType type, const void *x, int64_t rows, int64_t cols, float *sum, bool fresh);
 void planes_sum_cuda(const Tensor *x, float *sum, bool fresh);

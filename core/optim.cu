@@ -294,6 +294,7 @@ void optim_cuda_open(OptimCuda *o, const OptimSettings *set, const Params *param
     o->squares = device_room<double>(1);
     if (set->kind == OPTIM_LARS) o->norms = device_room<double>(2 * o->spans);
     o->partial = device_room<double>(2 * o->chunks);
+    CUDA(cudaDeviceSynchronize()); /* the tables are there, whatever stream reads them */
 }
 
 void optim_cuda_close(OptimCuda *o) {
