@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: lethe eval RECIPE --checkpoint DIR [--set key=value]... [--json FILE]\n\n"
+    "usage: lethe eval RECIPE --checkpoint DIR [--set key=value]... [--json FILE]\n"
+    "       [--device cpu|cuda|auto]\n\n"
     "Measures a checkpoint on data.test (or on the part of data.train that data.per_class_train leaves "
     "out).\n"
     "RECIPE may be a run's folder. --checkpoint takes a run, a checkpoint or a .safetensors file.\n";
@@ -99,12 +100,14 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
 
 int cli_eval(int argc, char **argv) {
     Error e = {0};
-    const char *checkpoint = NULL, *json = NULL;
+    const char *checkpoint = NULL, *json = NULL, *device = NULL;
+    char place[64];
     OptionList set = {0}, rest = {0};
     const Option options[] = {
         {"checkpoint", OPTION_TEXT, &checkpoint},
         {"set", OPTION_LIST, &set},
         {"json", OPTION_TEXT, &json},
+        {"device", OPTION_TEXT, &device},
         {0},
     };
     int done = options_read(argc, argv, usage, options, &rest, &e);
@@ -113,5 +116,6 @@ int cli_eval(int argc, char **argv) {
         error_set(&e, ERROR_VALUE, "eval takes one recipe and --checkpoint; see lethe eval --help");
         return cli_fail(&e);
     }
+    if (device && !setup_put(&set, "device", device, place, sizeof place, &e)) return cli_fail(&e);
     return eval(rest.item[0], checkpoint, &set, json, &e) ? 0 : cli_fail(&e);
 }

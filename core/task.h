@@ -47,7 +47,9 @@ typedef struct TaskClass {
     /* Collective. Over a whole source (one pass, nothing twice), of which each rank has its part. metric[0]
      * decides which checkpoint is best. */
     bool (*evaluate)(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e);
-    bool draws_each; /* draw is worth a picture an image, not one for all */
+    bool reads_pixels; /* the loss compares with them: they stay f32 where the GPU normalises for a bf16 model
+                        */
+    bool draws_each;   /* draw is worth a picture an image, not one for all */
     /* One picture of the batch. For each sample `note` receives what is found about it, as the inside of a
      * JSON object: "\"psnr\": 21.3". NULL: not wanted. */
     bool (*draw)(Task *task, Step *s, const Batch *batch, Picture *out, char (*note)[TASK_NOTE], Error *e);

@@ -177,7 +177,8 @@ static void batch_room(TrainerCuda *g, const Batch *b) {
     g->room = b->n;
 }
 
-static void normalise(TrainerCuda *g, const Upload *u) {
+static void normalise(const Trainer *t, const Upload *u) {
+    TrainerCuda *g = t->gpu;
     const Batch *b = u->batch;
     size_t bytes = 3 * 256 * sizeof(float);
     if (!b->pixel) {
@@ -188,7 +189,9 @@ static void normalise(TrainerCuda *g, const Upload *u) {
         g->level = device_get(bytes);
         device_copy(g->level, b->level, bytes);
     }
-    device_normalise(u->pixels, g->batch.image.data, false, g->level, b->n, b->image.dim[2]);
+    if (!t->task->class->reads_pixels) g->batch.image.dtype = t->step->compute;
+    device_normalise(u->pixels, g->batch.image.data, g->batch.image.dtype == DT_BF16, g->level, b->n,
+                     b->image.dim[2]);
 }
 
 /* The batch from where it was sent to where the step reads it. */
@@ -208,7 +211,7 @@ static void batch_place(Trainer *t, Upload *u, int64_t number) {
     g->batch.target.data = b->target.data ? target : NULL;
     g->batch.target.device = true;
     device_after(DEVICE_STEP, u->there);
-    normalise(g, u);
+    normalise(t, u);
     device_mark(u->used, DEVICE_STEP);
     device_copy(id, b->id, (size_t)b->n * sizeof *b->id);
     device_copy(label, b->label, (size_t)b->n * sizeof *b->label);

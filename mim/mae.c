@@ -317,6 +317,7 @@ const TaskClass mae_class = {
     .outputs = outputs,
     .features = features,
     .evaluate = evaluate,
+    .reads_pixels = true,
     .draws_each = true,
     .draw = mae_draw,
 };

@@ -1,21 +1,21 @@
 /* patchify: an image as rows of patches, in row-major order of the grid.
- * image (B, C, H, W) f32, index (B, T) i32 or absent  ->  y (B, T or L, p p C) f32, L = (H/p)(W/p).
- * i[0] = p, i[1] = order inside a patch: (channel, row, column), the layout of a convolution's weight, so
- * that patch embedding is this op and a linear; or (row, column, channel), MAE's target (He et al. 2021, 3).
- * With an index only those patches are written, in its order; one out of range ends the program, on CUDA,
- * where nobody looks, its patch is zeros.   dimage is the way back; reads index. */
+ * image (B, C, H, W), index (B, T) i32 or absent  ->  y (B, T or L, p p C) in the image's type, L =
+ * (H/p)(W/p). i[0] = p, i[1] = order inside a patch: (channel, row, column), the layout of a convolution's
+ * weight, so that patch embedding is this op and a linear; or (row, column, channel), MAE's target (He et al.
+ * 2021, 3). With an index only those patches are written, in its order; one out of range ends the program, on
+ * CUDA, where nobody looks, its patch is zeros.   dimage is the way back; reads index. */
 #include "core/ops.h"
 
 static void shape(OpCall *c) {
     const Tensor *x = c->in[0], *index = c->in[1];
     int64_t p = c->i[0];
-    if (x->ndim != 4 || x->dtype != DT_F32 || p < 1 || x->dim[2] % p || x->dim[3] % p)
-        op_die(c, "image (B, C, H, W) f32 with sides that patches divide is wanted");
+    if (x->ndim != 4 || p < 1 || x->dim[2] % p || x->dim[3] % p)
+        op_die(c, "image (B, C, H, W) with sides that patches divide is wanted");
     int64_t count = (x->dim[2] / p) * (x->dim[3] / p);
     if (index && (index->ndim != 2 || index->dim[0] != x->dim[0] || index->dtype != DT_I32))
         op_die(c, "index (B, T) i32 is wanted");
     int64_t dim[3] = {x->dim[0], index ? index->dim[1] : count, p * p * x->dim[1]};
-    op_out(c, 0, DT_F32, 3, dim);
+    op_out(c, 0, x->dtype, 3, dim);
 }
 
 /* Walks one patch: for each of its elements f(place in the image, place in the patch). */
@@ -41,18 +41,18 @@ static void forward_ref(OpCall *c) {
     int64_t grid = tensor_count(c->in[0]) / (c->in[0]->dim[0] * c->out[0]->dim[2]);
     for (int64_t i = 0; chosen && i < tensor_count(chosen); i++)
         if (tensor_i32(chosen)[i] < 0 || tensor_i32(chosen)[i] >= grid) op_die(c, "index out of range");
-    const real *from = tensor_real(c->in[0]);
-    real *to = tensor_real(c->out[0]);
 #pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < c->in[0]->dim[0]; b++) { PATCH_WALK(to[place] = from[pixel]) }
+    for (int64_t b = 0; b < c->in[0]->dim[0]; b++) {
+        PATCH_WALK(tensor_put(c->out[0], place, tensor_at(image, pixel)))
+    }
 }
 
 static void backward_ref(OpCall *c) {
-    const real *from = tensor_real(c->out[0]->grad);
+    const Tensor *dy = c->out[0]->grad;
     Tensor *dx = op_grad(c, 0, NULL);
     if (!dx) return;
 #pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < c->in[0]->dim[0]; b++) { PATCH_WALK(tensor_real(dx)[pixel] += from[place]) }
+    for (int64_t b = 0; b < c->in[0]->dim[0]; b++) { PATCH_WALK(tensor_add(dx, pixel, tensor_at(dy, place))) }
 }
 
 static const Probe probes[] = {
@@ -67,6 +67,7 @@ const Op patchify_row = {
     .forward = {forward_ref, ON_CPU(forward_ref), ON_CUDA(patchify_forward_cuda)},
     .backward = {backward_ref, ON_CPU(backward_ref), ON_CUDA(patchify_backward_cuda)},
     .needs = NEED_IN(1),
+    .bf16 = true,
     .probe = probes,
     .probes = COUNT(probes),
 };

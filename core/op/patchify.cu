@@ -25,13 +25,14 @@ __device__ static int64_t pixel(const Patches &g, int64_t b, int64_t at, int e) 
     return ((b * g.channels + channel) * g.high + row) * g.wide + column;
 }
 
-__global__ static void forward(const float *image, const int32_t *index, float *y, int64_t rows, Patches g) {
+template <class T>
+__global__ static void forward(const T *image, const int32_t *index, T *y, int64_t rows, Patches g) {
     int each = g.p * g.p * g.channels;
     for (int64_t bt = blockIdx.x; bt < rows; bt += gridDim.x) {
         int64_t b = quotient(bt, g.taken), at = index ? index[bt] : bt - b * g.taken;
         bool there = at >= 0 && at < g.count;
         for (int e = (int)threadIdx.x; e < each; e += (int)blockDim.x)
-            y[bt * each + e] = there ? image[pixel(g, b, at, e)] : 0;
+            y[bt * each + e] = there ? image[pixel(g, b, at, e)] : (T)0;
     }
 }
 
@@ -41,12 +42,16 @@ static int patch_blocks(int64_t patches) {
 
 extern "C" void patchify_forward_cuda(OpCall *c) {
     int64_t rows = tensor_rows(c->out[0]);
-    LAUNCH(forward, patch_blocks(rows), THREADS, tensor_real(c->in[0]),
-           c->in[1] ? tensor_i32(c->in[1]) : nullptr, tensor_real(c->out[0]), rows, patches_of(c));
+    const int32_t *index = c->in[1] ? tensor_i32(c->in[1]) : nullptr;
+    with_data(c->in[0], [&](auto *image) {
+        LAUNCH(forward, patch_blocks(rows), THREADS, image, index, (decltype(image))c->out[0]->data, rows,
+               patches_of(c));
+    });
 }
 
 /* A patch that the index names more than once is summed in the order of the index. */
-__global__ static void backward(const float *dy, const int32_t *index, float *dimage, int64_t all, Patches g,
+template <class T>
+__global__ static void backward(const T *dy, const int32_t *index, T *dimage, int64_t all, Patches g,
                                 bool fresh) {
     int each = g.p * g.p * g.channels;
     for (int64_t k = blockIdx.x; k < all; k += gridDim.x) {
@@ -55,7 +60,7 @@ __global__ static void backward(const float *dy, const int32_t *index, float *di
         for (int e = (int)threadIdx.x; e < each; e += (int)blockDim.x) {
             float v[1] = {0};
             for (int64_t t = first; t < past; t++)
-                if (!index || index[b * g.taken + t] == at) v[0] += dy[(b * g.taken + t) * each + e];
+                if (!index || index[b * g.taken + t] == at) v[0] += load(dy + (b * g.taken + t) * each + e);
             run_put(dimage + pixel(g, b, at, e), v, fresh);
         }
     }
@@ -67,6 +72,9 @@ extern "C" void patchify_backward_cuda(OpCall *c) {
     if (!dx) return;
     Patches g = patches_of(c);
     int64_t all = dx->dim[0] * g.count;
-    LAUNCH(backward, patch_blocks(all), THREADS, tensor_real(c->out[0]->grad),
-           c->in[1] ? tensor_i32(c->in[1]) : nullptr, tensor_real(dx), all, g, fresh);
+    const int32_t *index = c->in[1] ? tensor_i32(c->in[1]) : nullptr;
+    with_data(dx, [&](auto *to) {
+        LAUNCH(backward, patch_blocks(all), THREADS, (decltype(to))c->out[0]->grad->data, index, to, all, g,
+               fresh);
+    });
 }

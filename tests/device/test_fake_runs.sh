@@ -60,12 +60,13 @@ compare() { # compare NAME RECIPE LIMIT [ARGUMENT]...
 }
 compare probe classify 2e-5 --set task=classify --set model.train=probe --set optim.name=lars --set optim.lr=0.1
 compare mixed classify 2e-5 --set task=classify --set data.mixup=0.8 --set data.cutmix=1 --set model.drop_path=0.2 --set optim.layer_decay=0.7
+compare small classify 2e-2 --set task=classify --set dtype=bf16 --set optim.name=sgd --set optim.lr=0.01
 compare parts mae 1e-5 --set train.accumulate=2 --set model.recompute=true --set optim.clip=0.3 --set data.drop_last=false --set train.batch=20
 compare half mae 2e-2 --set dtype=bf16 --set optim.name=sgd --set optim.lr=0.01
 cp "$work/mae.json" "$work/recipe.json"
 
 # evaluation, a trace, a loss that is not finite
-"$fake" eval "$work/cpu" --checkpoint "$work/graph_true" --json "$work/gpu.json" --set device=cuda >"$work/log" 2>&1 || complain "eval: $(cat "$work/log")"
+"$fake" eval "$work/cpu" --checkpoint "$work/graph_true" --json "$work/gpu.json" --device cuda >"$work/log" 2>&1 || complain "eval: $(cat "$work/log")"
 "$lethe" eval "$work/cpu" --checkpoint "$work/graph_true" --json "$work/cpu.json" >/dev/null 2>&1
 cmp <(sed -E 's/("loss": [0-9]\.[0-9]{5})[0-9]*/\1/' "$work/gpu.json") <(sed -E 's/("loss": [0-9]\.[0-9]{5})[0-9]*/\1/' "$work/cpu.json") || complain "eval: $(cat "$work/gpu.json")"
 launch="env" gpu "$work/traced" --set train.steps=3 --trace "$work/trace.json" >"$work/log" 2>&1 || complain "trace: $(tail -3 "$work/log")"
