@@ -210,13 +210,12 @@ static bool share_state(Run *r, bool going_on, Error *e) {
 
 /* Collective. */
 static bool restore(Run *r, bool going_on, Error *e) {
+    comm_share(&going_on, sizeof going_on); /* rank 0 has looked */
+    if (!going_on) return share_state(r, false, e);
     comm_patience(PATIENCE);
-    bool fine = slabs_open(r, e) && comm_agree(!going_on || !comm_first() || read_checkpoint(r, e), e);
+    bool fine = slabs_open(r, e) && comm_agree(!comm_first() || read_checkpoint(r, e), e);
     comm_patience(1);
-    if (fine) {
-        comm_share(&going_on, sizeof going_on);
-        fine = share_state(r, going_on, e);
-    }
+    fine = fine && share_state(r, true, e);
     slabs_close(r);
     return fine;
 }
