@@ -1,15 +1,7 @@
 /* Ops against what torch and Pillow computed (tests/golden/README.md): outputs and gradients, by both
  * backends. */
 #include "core/ops.h"
-#include "core/safetensors.h"
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/golden.h"
 
 static const double LIMIT = 1e-5; /* relative, Euclidean norm */
 
@@ -69,6 +61,7 @@ static double number(const Case *c, const char *key) {
 static void check(const Case *c, const char *key, const Tensor *got) {
     const Tensor *want = load(c, key);
     double diff = 0, norm = 0;
+    golden_wait();
     if (!got) fail_msg("%s.%s: nothing was computed", c->name, key);
     assert_int_equal(tensor_count(got), tensor_count(want));
     for (int64_t i = 0; i < tensor_count(want); i++) {
@@ -225,7 +218,7 @@ static const struct {
 static Case case_open(const char *path) {
     Case c = {0};
     Error e;
-    if (!(c.s = step_create(DT_F32, BACKEND_CPU, (size_t)1 << 28, &e))) fail_msg("%s", e.text);
+    if (!(c.s = step_create(DT_F32, golden_backend(), (size_t)1 << 28, &e))) fail_msg("%s", e.text);
     if (!safe_open(&c.file, path, &e)) fail_msg("%s", e.text);
     return c;
 }
@@ -238,7 +231,8 @@ static void case_close(Case *c) {
 static void torch_ops(void **state) {
     (void)state;
     Case c = case_open("tests/golden/ops_torch.safetensors");
-    for (Backend b = BACKEND_REF; b <= BACKEND_CPU; b++)
+    bool gpu = c.s->backend == BACKEND_CUDA; /* its memory is the GPU's: no kernel of another can follow */
+    for (Backend b = gpu ? BACKEND_CUDA : BACKEND_REF; b <= (gpu ? BACKEND_CUDA : BACKEND_CPU); b++)
         for (int o = 0; o < COUNT(ops); o++)
             for (int i = 0; i < ops[o].cases; i++) {
                 c.s->backend = b;
@@ -285,6 +279,7 @@ static Tensor *planes_of(const Case *c, const char *key) {
 
 /* To whole numbers in 0 .. 255, in place. */
 static Tensor *as_bytes(Tensor *t) {
+    golden_wait();
     for (int64_t i = 0; i < tensor_count(t); i++)
         tensor_real(t)[i] = floorf(fminf(fmaxf(tensor_real(t)[i], 0), 255) + 0.5f);
     return t;
