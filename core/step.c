@@ -52,7 +52,8 @@ struct StepInner {
     int helds, held_room;
     GivenSet given, kept; /* of the step that runs, and of the captured one */
     int turn;
-    void **copy; /* what step_host made in this step */
+    DeviceMark *sent[2]; /* the copies of a turn's host memory are done */
+    void **copy;         /* what step_host made in this step */
     int copies, copy_room;
     bool segment; /* forward of a segment that backward will run again */
 };
@@ -136,6 +137,7 @@ void step_free(Step *s) {
             mem_free(c);
             c = next;
         }
+        for (int k = 0; k < 2; k++) device_mark_free(in->sent[k]);
         given_free(&in->given);
         given_free(&in->kept);
         copies_free(in);
@@ -147,6 +149,14 @@ void step_free(Step *s) {
     mem_free(s);
 }
 
+/* The other half of the host's memory for what steps are given. The GPU may be steps behind: what it has
+ * still to copy must not be overwritten. */
+static void turn_take(Step *s) {
+    struct StepInner *in = s->inner;
+    in->turn = !in->turn;
+    if (in->sent[in->turn] && !s->capturing) device_mark_wait(in->sent[in->turn]);
+}
+
 void step_begin(Step *s) {
     struct StepInner *in = s->inner;
     heap_reset(in->heap);
@@ -154,7 +164,7 @@ void step_begin(Step *s) {
     in->current = in->first;
     in->first->used = 0;
     in->nodes = in->helds = in->given.count = in->given.fillings = 0;
-    in->turn = !in->turn;
+    turn_take(s);
     s->flops = 0;
     s->kept = 0;
     s->bad[0] = 0;
@@ -277,6 +287,9 @@ static void filling_run(Step *s, const GivenSet *set, const Filling *f) {
     f->fill(s, f->self, list);
     for (int i = 0; i < f->n; i++)
         device_copy(set->list[f->first + i].device, host[i].data, tensor_bytes(&host[i]));
+    DeviceMark **sent = &s->inner->sent[s->inner->turn];
+    if (!*sent) *sent = device_mark_open(false);
+    device_mark(*sent, DEVICE_STEP);
 }
 
 static void given_on_device(Step *s, int n, Tensor **t, const Tensor *like, StepFill fill, const void *self) {
@@ -313,7 +326,7 @@ void step_keep_given(Step *s) {
 
 void step_refill(Step *s) {
     GivenSet *kept = &s->inner->kept;
-    s->inner->turn = !s->inner->turn;
+    turn_take(s);
     for (int i = 0; i < kept->fillings; i++) filling_run(s, kept, &kept->filling[i]);
 }
 
