@@ -46,13 +46,10 @@ static void check(int status, const char *what) {
     give_up("%s failed: %s", what, text);
 }
 
-/* Yields at first, then sleeps: other threads of this rank, and other ranks on the machine, need the
- * processor. */
+/* Asks on at first, then sleeps: other threads of this rank, and other ranks on the machine, need the
+ * processor. Not by sched_yield: on a busy machine that gives the processor away for whole milliseconds. */
 static void pause_briefly(int turn) {
-    if (turn < 100)
-        sched_yield();
-    else
-        usleep(turn < 1000 ? 20 : 100);
+    if (turn >= 100) usleep(turn < 1000 ? 10 : 100);
 }
 
 void comm_wait_until(bool (*done)(void *self), void *self, const char *what) {

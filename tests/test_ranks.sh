@@ -70,9 +70,12 @@ for n in 2 4; do
         done
     done
 done
-awk -F'[:,] ' '/"(backward|all-reduce)"/ { gsub(/[,}]/, "", $12)
+train 2 "$work/large" --set model.dim=192 --set model.depth=4 --set train.batch=64 --set train.steps=5 --set train.bucket_mb=1 --set train.eval_every=0 \
+    --trace "$work/large.json" >"$work/log" 2>&1 || complain "a larger model: $(tail -3 "$work/log")"
+awk -F'[:,] ' '/"all-reduce"/ { n++ }
+    /"(backward|all-reduce)"/ { gsub(/[,}]/, "", $12)
         if ($2 ~ /backward/) { end[$6] = $10 + $12 } else if ($10 < end[$6]) { early++ } }
-    END { exit !(early > 10) }' "$work/trace2.json" || complain "no sum of gradients began while backward ran"
+    END { exit !(n >= 60 && early > n / 4) }' "$work/large.json" || complain "too few sums of gradients began while backward ran"
 
 # mpirun binds two ranks or fewer to a processor each: said once, and only where it wastes processors
 if [ "$(nproc)" -gt 1 ]; then

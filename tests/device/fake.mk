@@ -14,8 +14,7 @@ FAKELD  := $(if $(findstring address,$(SAN)),-Wl$(comma)--wrap=heap_get$(comma)-
 FAKETESTS := $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_ops test_golden_mae test_golden_vit)
 
 fake-ready: $(FAKETESTS) $(FAKE)/lethe ## the GPU's code on a fake GPU: kernels, optimizer, whole runs
-	@LETHE_QUICK=1 LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $(FAKETESTS)
-	@tests/run.sh $(BUILD) tests/device/test_fake_runs.sh
+	@LETHE_QUICK=1 LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $(FAKETESTS) tests/device/test_fake_runs.sh
 
 fake-asan-ready: ## the kernels alone, under AddressSanitizer and UBSan
 	@$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' fake-kernels
