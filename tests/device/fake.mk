@@ -10,7 +10,7 @@ FAKEXX  := g++ -std=c++17 -O2 -g -march=$(ARCH) -fno-strict-aliasing -Wall -Wext
            -Itests/device/fake -I. $(filter -I% -fsanitize=% -fno-omit-frame-pointer -fno-sanitize-recover=all,$(FLAGS))
 comma   := ,
 # Tensors stand apart and are poisoned when they are freed: a kernel that leaves its tensor is found.
-FAKELD  := $(if $(findstring address,$(SAN)),-Wl$(comma)--wrap=heap_get$(comma)--wrap=heap_drop)
+FAKELD  := $(if $(findstring address,$(SAN)),-Wl$(comma)--wrap=heap_get$(comma)--wrap=heap_drop$(comma)--wrap=heap_free)
 FAKETESTS := $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_ops test_golden_mae test_golden_vit)
 
 fake-ready: $(FAKETESTS) $(FAKE)/lethe ## the GPU's code on a fake GPU: kernels, optimizer, whole runs
@@ -19,8 +19,8 @@ fake-ready: $(FAKETESTS) $(FAKE)/lethe ## the GPU's code on a fake GPU: kernels,
 fake-asan-ready: ## the kernels alone, under AddressSanitizer and UBSan
 	@$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' fake-kernels
 .PHONY: fake-kernels
-fake-kernels: $(FAKETESTS)
-	@LETHE_QUICK=1 tests/run.sh $(BUILD) $^
+fake-kernels: $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_ops)
+	@LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $^
 
 $(FAKE)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D) && echo "  CC    $<"

@@ -9,6 +9,8 @@ Block *__real_heap_get(Heap *h, size_t size);
 void __real_heap_drop(Heap *h, Block *b);
 Block *__wrap_heap_get(Heap *h, size_t size);
 void __wrap_heap_drop(Heap *h, Block *b);
+void __real_heap_free(Heap *h);
+void __wrap_heap_free(Heap *h);
 }
 
 #include <sanitizer/asan_interface.h>
@@ -27,6 +29,13 @@ extern "C" Block *__wrap_heap_get(Heap *h, size_t size) {
 extern "C" void __wrap_heap_drop(Heap *h, Block *b) {
     if (b->refs == 1) ASAN_POISON_MEMORY_REGION(heap_data(h, b), b->size);
     __real_heap_drop(h, b);
+}
+
+/* The addresses will be others' memory: of fibers, say. */
+extern "C" void __wrap_heap_free(Heap *h) {
+    Block first = {};
+    if (h) ASAN_UNPOISON_MEMORY_REGION(heap_data(h, &first), heap_peak(h));
+    __real_heap_free(h);
 }
 
 #endif
