@@ -12,7 +12,7 @@
  * Corrupt images (data.corrupt). "stop": the first ends the run. "skip": it is warned of once and another
  * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation it is
  * left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
- * however often it comes.
+ * however often it comes; each rank counts those of its own part.
  *
  * Memory: two batches, and for each worker one file and its pixels. Where all images fit into data.cache_mb,
  * they are kept as pixels from their first use on. After the first epoch nothing is allocated. */
