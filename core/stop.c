@@ -1,14 +1,21 @@
 #define _GNU_SOURCE
 #include "core/stop.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t asked;
 
 static void hear(int number) {
+    static const char text[] = "\nasked to stop: after this update; Ctrl-C again ends at once\n";
+    int code = errno;
     if (number == SIGINT && asked == SIGINT) signal(SIGINT, SIG_DFL), raise(SIGINT);
     asked = number;
+    if (number == SIGINT && write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        asked = number; /* nobody to tell */
+    errno = code;
 }
 
 void stop_listen(void) {
