@@ -8,8 +8,8 @@ complain() { # complain TEXT LINES
     printf '%s\n' "$2" | sed "s|^|lint: $1: |"
     bad=1
 }
-mapfile -t code < <(git ls-files -co --exclude-standard -- '*.c' '*.h' '*.cu')
-mapfile -t text < <(git ls-files -co --exclude-standard -- '*.c' '*.h' '*.cu' '*.def' '*.sh' '*.md' '*.json' '.ci/run')
+mapfile -t code < <(git ls-files -co --exclude-standard -- '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
+mapfile -t text < <(git ls-files -co --exclude-standard -- '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' '*.def' '*.sh' '*.md' '*.json' '.ci/run')
 mapfile -t shell < <(git ls-files -co --exclude-standard -- '*.sh' '.ci/run')
 
 complain "clang-format -i" "$(clang-format --dry-run -Werror "${code[@]}" 2>&1 | grep -E 'error:' | cut -d: -f1,2 | sort -u)"
