@@ -129,9 +129,10 @@ template <class F> static F driver(const char *name) {
 }
 #define DRIVER(name) driver<PFN_##name##_v10020>(#name)
 
-static void driver_check(CUresult status, const char *call) {
-    if (status != CUDA_SUCCESS) give_up("%s: CUDA driver error %d", call, (int)status);
+static void driver_check_at(int line, CUresult status, const char *call) {
+    if (status != CUDA_SUCCESS) give_up("%s:%d: %s: CUDA driver error %d", __FILE__, line, call, (int)status);
 }
+#define driver_check(status, call) driver_check_at(__LINE__, (status), (call))
 
 static CUmemAllocationProp on_device(void) {
     CUmemAllocationProp p = {};
