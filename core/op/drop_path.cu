@@ -13,7 +13,7 @@ __global__ static void apply(Width<W>, const T *x, T *y, int64_t batch, int64_t 
         __syncthreads(); /* drawn may still be read */
         if (threadIdx.x == 0) {
             Rng r = cuda_rng_drop(step, b, (uint32_t)layer);
-            drawn = (float)(floor(1 - rate + cuda_rng_uniform(&r)) / (1 - rate));
+            drawn = (float)(floor(1 - rate + rng_stream_uniform(&r)) / (1 - rate));
         }
         __syncthreads();
         float factor = drawn;

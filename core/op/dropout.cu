@@ -20,7 +20,7 @@ __global__ static void apply(const T *from, T *to, int64_t batch, int64_t n, int
         Rng r = cuda_rng_drop(d.step, b, d.layer);
         cuda_rng_seek(&r, (uint32_t)(first / 4));
         for (int64_t i = b * n + first; i < b * n + n && i < b * n + first + 4; i++) {
-            float v = cuda_rng_uniformf(&r) >= d.rate ? d.kept * load(from + i) : 0;
+            float v = rng_stream_uniformf(&r) >= d.rate ? d.kept * load(from + i) : 0;
             store(to + i, fresh ? v : load(to + i) + v);
         }
     }
