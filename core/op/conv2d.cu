@@ -1,6 +1,5 @@
-/* conv2d on CUDA: the products are cuDNN's, the bias is added and its gradient summed here. */
-#include "core/cuda_conv.h"
-#include "core/cuda_values.h"
+/* conv2d on CUDA. */
+#include "core/op/conv_run.cuh"
 #include "core/ops.h"
 
 static Conv conv_of(const OpCall *c) {
@@ -14,37 +13,10 @@ static Conv conv_of(const OpCall *c) {
 
 extern "C" void conv2d_forward_cuda(OpCall *c) {
     Conv v = conv_of(c);
-    DType type = c->step->compute;
-    Operand x = operand_open(c, c->in[0], type), w = operand_open(c, c->in[1], type);
-    cuda_conv(c, CONV_FORWARD, type, &v, x.data, w.data, c->out[0]->data);
-    operand_close(c, &w);
-    operand_close(c, &x);
-    if (c->in[2]) planes_shift_cuda(c->out[0], tensor_real(c->in[2]));
-}
-
-static void backward_weight(OpCall *c, const Conv *v, const Tensor *dy) {
-    bool fresh;
-    Tensor *dw = op_grad(c, 1, &fresh);
-    if (!dw) return;
-    Operand x = operand_open(c, c->in[0], dy->dtype);
-    Result to = result_open(c, dw, dy->dtype, fresh);
-    cuda_conv(c, CONV_WEIGHT, dy->dtype, v, x.data, to.data, dy->data);
-    result_close(c, &to);
-    operand_close(c, &x);
+    conv_run_forward(c, &v, false);
 }
 
 extern "C" void conv2d_backward_cuda(OpCall *c) {
     Conv v = conv_of(c);
-    const Tensor *dy = c->out[0]->grad;
-    bool fresh;
-    Tensor *db = op_grad(c, 2, &fresh);
-    if (db) planes_sum_cuda(dy, tensor_real(db), fresh);
-    backward_weight(c, &v, dy);
-    Tensor *dx = op_grad(c, 0, &fresh);
-    if (!dx) return;
-    Operand w = operand_open(c, c->in[1], dy->dtype);
-    Result to = result_open(c, dx, dy->dtype, fresh);
-    cuda_conv(c, CONV_DATA, dy->dtype, &v, to.data, w.data, dy->data);
-    result_close(c, &to);
-    operand_close(c, &w);
+    conv_run_backward(c, &v, false);
 }
