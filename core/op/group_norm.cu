@@ -1,7 +1,7 @@
 /* group_norm on CUDA: a block a group finds mean and rstd, and a block a plane (one channel of one sample)
  * does the rest. Sums a plane go to scratch; those of a group, and those of a channel over the samples, are
  * made of them in order. */
-#include "core/cuda.h"
+#include "core/op/rows.cuh"
 #include "core/ops.h"
 
 enum { MOST = 512 };
@@ -88,16 +88,6 @@ __global__ static void backward(const X *x, const float *g, const Y *dy, const f
     }
 }
 
-/* to[ch] = or += the planes' sums of channel ch, sample after sample. */
-__global__ static void channel_sums(const float *sums, float *to, int64_t samples, int64_t channels,
-                                    bool fresh) {
-    FOR_GRID(ch, channels) {
-        float sum = 0;
-        for (int64_t s = 0; s < samples; s++) sum += sums[s * channels + ch];
-        to[ch] = fresh ? sum : to[ch] + sum;
-    }
-}
-
 static Sizes sizes_of(const OpCall *c) {
     const Tensor *x = c->in[0];
     int64_t batch = x->dim[0], channels = x->dim[1];
@@ -111,30 +101,25 @@ static int threads_for(int64_t n) {
     return threads;
 }
 
-template <class X, class Y> static void run_forward(OpCall *c) {
+template <class X, class Y> static void run_forward(OpCall *c, const X *x, Y *y) {
     Sizes z = sizes_of(c);
     int64_t rows = z.samples * z.groups, planes = rows * z.channels;
-    const X *x = (const X *)c->in[0]->data;
     float *stats = tensor_real(c->save[0]);
     LAUNCH(find_stats, cuda_blocks(rows, 1), threads_for(z.channels * z.each), x, stats, z, (float)c->f[0]);
     LAUNCH(forward, cuda_blocks(planes, 1), threads_for(z.each), x, tensor_real(c->in[1]),
-           tensor_real(c->in[2]), stats, (Y *)c->out[0]->data, z);
+           tensor_real(c->in[2]), stats, y, z);
 }
 
 static void run_channel_sums(OpCall *c, int k, const float *sums, const Sizes &z) {
     bool fresh;
     Tensor *to = op_grad(c, k, &fresh);
     int64_t channels = z.groups * z.channels;
-    if (to)
-        LAUNCH(channel_sums, cuda_blocks(channels, 64), 64, sums, tensor_real(to), z.samples, channels,
-               fresh);
+    if (to) fold(c, false, fold_data(sums, 0, channels), tensor_real(to), 1, z.samples, channels, 1, fresh);
 }
 
-template <class X, class Y> static void run_backward(OpCall *c) {
+template <class X, class Y> static void run_backward(OpCall *c, const X *x, const Y *dy) {
     Sizes z = sizes_of(c);
     int64_t planes = z.samples * z.groups * z.channels;
-    const X *x = (const X *)c->in[0]->data;
-    const Y *dy = (const Y *)c->out[0]->grad->data;
     const float *g = tensor_real(c->in[1]), *stats = tensor_real(c->save[0]);
     float *sums = (float *)op_scratch(c, (size_t)planes * 2 * sizeof *sums);
     LAUNCH(plane_sums, cuda_blocks(planes, 1), threads_for(z.each), x, dy, stats, sums, z);
@@ -149,15 +134,10 @@ template <class X, class Y> static void run_backward(OpCall *c) {
 }
 
 extern "C" void group_norm_forward_cuda(OpCall *c) {
-    if (c->in[0]->dtype == DT_BF16)
-        c->out[0]->dtype == DT_BF16 ? run_forward<bf16, bf16>(c) : run_forward<bf16, float>(c);
-    else
-        c->out[0]->dtype == DT_BF16 ? run_forward<float, bf16>(c) : run_forward<float, float>(c);
+    with_data(c->in[0], [&](auto *x) { with_data(c->out[0], [&](auto *y) { run_forward(c, x, y); }); });
 }
 
 extern "C" void group_norm_backward_cuda(OpCall *c) {
-    if (c->in[0]->dtype == DT_BF16)
-        c->out[0]->dtype == DT_BF16 ? run_backward<bf16, bf16>(c) : run_backward<bf16, float>(c);
-    else
-        c->out[0]->dtype == DT_BF16 ? run_backward<float, bf16>(c) : run_backward<float, float>(c);
+    with_data(c->in[0],
+              [&](auto *x) { with_data(c->out[0]->grad, [&](auto *dy) { run_backward(c, x, dy); }); });
 }

@@ -1,7 +1,7 @@
 /* layernorm2d on CUDA: a thread a place goes through the channels, so that neighbouring threads read
  * neighbouring places. For dg and db a block sums each plane (one channel of one sample) and a thread a
  * channel adds up the samples, in order. */
-#include "core/cuda.h"
+#include "core/op/rows.cuh"
 #include "core/ops.h"
 
 enum { THREADS = 128 };
@@ -72,64 +72,49 @@ __global__ static void plane_sums(const X *x, const Y *dy, const float *stats, f
     }
 }
 
-/* to[ch] = or += the planes' sums of channel ch, sample after sample. */
-__global__ static void channel_sums(const float *sums, float *to, Sizes z, bool fresh) {
-    FOR_GRID(ch, z.channels) {
-        float sum = 0;
-        for (int64_t s = 0; s < z.samples; s++) sum += sums[s * z.channels + ch];
-        to[ch] = fresh ? sum : to[ch] + sum;
-    }
-}
-
 static Sizes sizes_of(const OpCall *c) {
     const Tensor *x = c->in[0];
     return {x->dim[0], x->dim[1], tensor_count(x) / (x->dim[0] * x->dim[1])};
 }
 
-template <class X, class Y> static void run_forward(OpCall *c) {
+template <class X, class Y> static void run_forward(OpCall *c, const X *x, Y *y) {
     Sizes z = sizes_of(c);
-    LAUNCH(forward, cuda_blocks(z.samples * z.each, THREADS), THREADS, (const X *)c->in[0]->data,
-           tensor_real(c->in[1]), tensor_real(c->in[2]), tensor_real(c->save[0]), (Y *)c->out[0]->data, z,
-           (float)c->f[0]);
+    LAUNCH(forward, cuda_blocks(z.samples * z.each, THREADS), THREADS, x, tensor_real(c->in[1]),
+           tensor_real(c->in[2]), tensor_real(c->save[0]), y, z, (float)c->f[0]);
 }
 
 /* The gradients of gain and bias, of which either may be unwanted. */
-template <class X, class Y> static void run_sums(OpCall *c, const Sizes &z) {
+template <class X, class Y> static void run_sums(OpCall *c, const X *x, const Y *dy, const Sizes &z) {
     bool fresh_gain, fresh_bias;
     Tensor *dg = op_grad(c, 1, &fresh_gain), *db = op_grad(c, 2, &fresh_bias);
     if (!dg && !db) return;
     int64_t planes = z.samples * z.channels;
     int threads = z.each > 4 * THREADS ? THREADS : 32;
     float *sums = (float *)op_scratch(c, (size_t)planes * 2 * sizeof *sums);
-    LAUNCH(plane_sums, cuda_blocks(planes, 1), threads, (const X *)c->in[0]->data,
-           (const Y *)c->out[0]->grad->data, tensor_real(c->save[0]), sums, z);
-    if (dg) LAUNCH(channel_sums, cuda_blocks(z.channels, 64), 64, sums, tensor_real(dg), z, fresh_gain);
-    if (db)
-        LAUNCH(channel_sums, cuda_blocks(z.channels, 64), 64, sums + planes, tensor_real(db), z, fresh_bias);
+    LAUNCH(plane_sums, cuda_blocks(planes, 1), threads, x, dy, tensor_real(c->save[0]), sums, z);
+    auto add_up = [&](const float *from, Tensor *to, bool fresh) {
+        fold(c, false, fold_data(from, 0, z.channels), tensor_real(to), 1, z.samples, z.channels, 1, fresh);
+    };
+    if (dg) add_up(sums, dg, fresh_gain);
+    if (db) add_up(sums + planes, db, fresh_bias);
     op_scratch_free(c, sums);
 }
 
-template <class X, class Y> static void run_backward(OpCall *c) {
+template <class X, class Y> static void run_backward(OpCall *c, const X *x, const Y *dy) {
     Sizes z = sizes_of(c);
     bool fresh;
     Tensor *dx = op_grad(c, 0, &fresh);
     if (dx)
-        LAUNCH(backward, cuda_blocks(z.samples * z.each, THREADS), THREADS, (const X *)c->in[0]->data,
-               tensor_real(c->in[1]), (const Y *)c->out[0]->grad->data, tensor_real(c->save[0]),
-               (X *)dx->data, z, fresh);
-    run_sums<X, Y>(c, z);
+        LAUNCH(backward, cuda_blocks(z.samples * z.each, THREADS), THREADS, x, tensor_real(c->in[1]), dy,
+               tensor_real(c->save[0]), (X *)dx->data, z, fresh);
+    run_sums(c, x, dy, z);
 }
 
 extern "C" void layernorm2d_forward_cuda(OpCall *c) {
-    if (c->in[0]->dtype == DT_BF16)
-        c->out[0]->dtype == DT_BF16 ? run_forward<bf16, bf16>(c) : run_forward<bf16, float>(c);
-    else
-        c->out[0]->dtype == DT_BF16 ? run_forward<float, bf16>(c) : run_forward<float, float>(c);
+    with_data(c->in[0], [&](auto *x) { with_data(c->out[0], [&](auto *y) { run_forward(c, x, y); }); });
 }
 
 extern "C" void layernorm2d_backward_cuda(OpCall *c) {
-    if (c->in[0]->dtype == DT_BF16)
-        c->out[0]->dtype == DT_BF16 ? run_backward<bf16, bf16>(c) : run_backward<bf16, float>(c);
-    else
-        c->out[0]->dtype == DT_BF16 ? run_backward<float, bf16>(c) : run_backward<float, float>(c);
+    with_data(c->in[0],
+              [&](auto *x) { with_data(c->out[0]->grad, [&](auto *dy) { run_backward(c, x, dy); }); });
 }
