@@ -9,9 +9,9 @@ RECIPE_TABLE(optim_table, "Optimizer", OptimSettings, OPTIM_FIELDS);
 
 enum { STRETCH = 1 << 16 }; /* elements one thread takes at a time; also the grain of the norm's sum */
 
-static int64_t elements_of(const Optim *o) {
+int64_t optim_elements(const OptimPart *part, int parts) {
     int64_t n = 0;
-    for (int i = 0; i < o->parts; i++) n += o->part[i].end - o->part[i].begin;
+    for (int i = 0; i < parts; i++) n += part[i].end - part[i].begin;
     return n;
 }
 
@@ -28,7 +28,7 @@ bool optim_open(Optim *o, const OptimSettings *set, Params *params, const OptimP
     size_t bytes = (size_t)o->parts * sizeof *o->part;
     if (!(o->part = mem_get(bytes))) return error_memory(e, bytes);
     memcpy(o->part, part ? part : &all, bytes);
-    size_t n = (size_t)elements_of(o) + 16, whole = (size_t)params->trained;
+    size_t n = (size_t)optim_elements(o->part, o->parts) + 16, whole = (size_t)params->trained;
     o->stretches = stretches_of(o);
     o->first = mem_zero(n, sizeof *o->first);
     o->partial = mem_zero((size_t)o->stretches + 1, sizeof *o->partial);

@@ -222,9 +222,7 @@ void optim_cuda_step(const OptimCuda *o, int64_t step, double lr) {
 /* ---- tables ---- */
 
 template <class T> static T *device_room(int64_t n) {
-    T *p;
-    CUDA(cudaMalloc(&p, (size_t)(n > 0 ? n : 1) * sizeof *p));
-    return p;
+    return (T *)device_get((size_t)n * sizeof(T));
 }
 
 /* n of T in the host's memory, copied to the device and given back here. */

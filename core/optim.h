@@ -63,6 +63,9 @@ typedef struct Optim {
     int64_t stretches;
 } Optim;
 
+/* How many elements they hold together. */
+int64_t optim_elements(const OptimPart *part, int parts);
+
 /* `part` NULL: all of it. Copied. */
 bool optim_open(Optim *o, const OptimSettings *set, Params *params, const OptimPart *part, int parts,
                 Error *e);

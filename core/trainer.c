@@ -98,6 +98,11 @@ static double batch_gradients(Trainer *t, const Batch *batch, int64_t number, do
     return share * value;
 }
 
+double trainer_share(const Trainer *t, const Batch *batch) {
+    int whole = batch->whole ? batch->whole : batch->n;
+    return whole ? (double)batch->n / whole / (double)t->set->accumulate : 0;
+}
+
 static void trace_buckets(const Buckets *b) {
     for (int i = b->count - 1; i >= 0 && comm_size() > 1; i--)
         trace_span(TRACE_REDUCE, b->shard ? "reduce-scatter" : "all-reduce", i, b->list[i].work.from,
@@ -119,9 +124,7 @@ static bool gradients(Trainer *t, int64_t index, TrainResult *out, Error *e) {
         bool last = a == parts - 1;
         if (last) buckets_begin(&t->buckets);
         t->step->written = last ? buckets_written : NULL;
-        int whole = batch->whole ? batch->whole : batch->n;
-        if (batch->n)
-            sum[0] += batch_gradients(t, batch, number, (double)batch->n / whole / (double)parts, &clock);
+        if (batch->n) sum[0] += batch_gradients(t, batch, number, trainer_share(t, batch), &clock);
         sum[1] += batch->n;
         if (!last) continue;
         buckets_finish(&t->buckets);

@@ -63,12 +63,6 @@ typedef struct TrainerCuda {
 
 /* ------------------------------------------------------------------------------------------ opening --- */
 
-static int64_t elements_of(const OptimPart *part, int parts, int64_t all) {
-    int64_t n = 0;
-    for (int i = 0; part && i < parts; i++) n += part[i].end - part[i].begin;
-    return part ? n : all;
-}
-
 bool trainer_cuda_open(Trainer *t, const TrainJob *job, const OptimPart *part, int parts, Error *e) {
     Params *p = &job->task->params;
     TrainerCuda *g = mem_zero(1, sizeof *g);
@@ -77,7 +71,7 @@ bool trainer_cuda_open(Trainer *t, const TrainJob *job, const OptimPart *part, i
     if (comm_size() > 1 && !nccl_open(e)) return false;
     params_to_device(p);
     optim_cuda_open(&g->optim, job->optim, p, part, parts);
-    g->mine = elements_of(part, parts, p->trained);
+    g->mine = part ? optim_elements(part, parts) : p->trained;
     size_t mine = (size_t)g->mine * sizeof(float), whole = (size_t)p->trained * sizeof(float);
     g->slab = (OptimSlabs){.grad = p->grad, .value = p->device, .first = device_get(mine)};
     device_zero(g->slab.first, mine);
@@ -283,11 +277,6 @@ static void optimizer_run(Trainer *t) {
     phase(g, PHASE_OPTIMIZER);
 }
 
-static double share_of(const Trainer *t, const Batch *b) {
-    int whole = b->whole ? b->whole : b->n;
-    return whole ? (double)b->n / whole / (double)t->set->accumulate : 0;
-}
-
 /* All batches of an update, one after the other, without the optimizer. */
 static bool gradients(Trainer *t, int64_t index, Error *e) {
     TrainerCuda *g = t->gpu;
@@ -300,7 +289,7 @@ static bool gradients(Trainer *t, int64_t index, Error *e) {
         batch_place(t, u, index * parts + a);
         phase(g, PHASE_UPLOAD);
         if (a == 0) params_zero_grad(&t->task->params);
-        batch_run(t, share_of(t, u->batch), a == 0, a == parts - 1);
+        batch_run(t, trainer_share(t, u->batch), a == 0, a == parts - 1);
     }
     return true;
 }
@@ -325,7 +314,7 @@ static bool update_captured(Trainer *t, int64_t index, Error *e) {
     batch_place(t, u, index);
     if (!g->graph && g->warm++ < WARM) {
         params_zero_grad(&t->task->params);
-        batch_run(t, share_of(t, b), true, true);
+        batch_run(t, trainer_share(t, b), true, true);
         optimizer_run(t);
         return true;
     }
@@ -333,7 +322,7 @@ static bool update_captured(Trainer *t, int64_t index, Error *e) {
         device_capture_begin();
         s->capturing = true;
         params_zero_grad(&t->task->params);
-        batch_run(t, share_of(t, b), true, true);
+        batch_run(t, trainer_share(t, b), true, true);
         optimizer_run(t);
         s->capturing = false;
         g->graph = device_capture_end();

@@ -11,7 +11,9 @@ bool trainer_cuda_open(Trainer *t, const TrainJob *job, const OptimPart *part, i
 void trainer_cuda_close(Trainer *t);
 bool trainer_cuda_update(Trainer *t, int64_t index, TrainResult *out, Error *e);
 void trainer_cuda_swap_average(Trainer *t);
-/* Of core/trainer.c, collective: the error about an update whose loss or gradient (`what`) is not finite. */
+/* Of core/trainer.c: what this rank's part of a batch counts for in the gradient of an update; */
+double trainer_share(const Trainer *t, const Batch *batch);
+/* collective: the error about an update whose loss or gradient (`what`) is not finite. */
 bool trainer_blame(Trainer *t, int64_t index, const char *what, Error *e);
 
 /* Weights to Params.value, moments and average (those that there are) to slab[0..2] in the layout of the

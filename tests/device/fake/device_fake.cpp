@@ -1,11 +1,6 @@
 /* What core/device.cu, which asks NVIDIA's libraries for their versions, would give. */
 #include "core/cuda.h"
 
-/* Weak: the parameters' own copies are found where the program keeps them. */
-extern "C" __attribute__((weak)) const bf16 *cuda_half(const Tensor *) {
-    return nullptr;
-}
-
 extern "C" int device_cuda_count(void) {
     int count = 0;
     return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
