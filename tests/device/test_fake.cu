@@ -1,19 +1,10 @@
 /* The fake CUDA runtime itself: what kernels and graphs do there is what they do on a GPU. */
 #include "core/cuda.h"
+#include "tests/device/expect.h"
 
 #include <cuda.h>
 
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
-
-#define EXPECT(yes)                                                                                          \
-    do {                                                                                                     \
-        if (!(yes)) {                                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #yes);                                        \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static __global__ void count_kernel(int *sum, int64_t n) {
     FOR_GRID(i, n) sum[i]++;

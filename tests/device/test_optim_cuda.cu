@@ -8,20 +8,12 @@ extern "C" { /* what optim.c and params.c offer is for C alone */
 #include "core/optim.h"
 }
 #include "core/optim_cuda.h"
+#include "tests/device/expect.h"
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
-
-#define EXPECT(yes)                                                                                          \
-    do {                                                                                                     \
-        if (!(yes)) {                                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #yes);                                        \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 enum { UPDATES = 5, RANKS = 2 };
 static const double LIMIT =
