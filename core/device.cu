@@ -11,32 +11,6 @@ static bool failed(char *text, size_t size, const char *call, const char *why) {
     return false;
 }
 
-extern "C" int device_cuda_count(void) {
-    int count = 0;
-    if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
-    /* The call that failed leaves its error behind for the next cudaGetLastError: take it away. */
-    (void)cudaGetLastError();
-    return 0;
-}
-
-extern "C" bool device_cuda_describe(int i, char *text, size_t size) {
-    int count = 0;
-    cudaDeviceProp p;
-    cudaError_t status = cudaGetDeviceCount(&count);
-    if (status == cudaSuccess && count == 0) status = cudaErrorNoDevice;
-    if (status == cudaSuccess && (i < 0 || i >= count)) status = cudaErrorInvalidDevice;
-    if (status != cudaSuccess) {
-        (void)cudaGetLastError();
-        snprintf(text, size, "no usable GPU: %s", cudaGetErrorString(status));
-        return false;
-    }
-    if ((status = cudaGetDeviceProperties(&p, i)) != cudaSuccess)
-        return failed(text, size, "cudaGetDeviceProperties", cudaGetErrorString(status));
-    snprintf(text, size, "%s, %.1f GiB, compute capability %d.%d, %d multiprocessors", p.name,
-             (double)p.totalGlobalMem / (1 << 30), p.major, p.minor, p.multiProcessorCount);
-    return true;
-}
-
 extern "C" bool device_cuda_libraries(char *text, size_t size) {
     int runtime = 0, driver = 0, nccl = 0;
     cudaError_t status = cudaRuntimeGetVersion(&runtime);
