@@ -51,7 +51,7 @@ typedef struct Entry {
 
 /* The primitives made so far. */
 enum { BUCKETS = 64 };
-static Entry *table[BUCKETS];
+static _Thread_local Entry *table[BUCKETS];
 
 static dnnl_memory_desc_t picture_desc(int64_t n, int64_t c, int64_t h, int64_t w, DType dtype, bool any) {
     dnnl_memory_desc_t d;

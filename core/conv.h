@@ -4,7 +4,7 @@
  * 0 outside; with groups, o and c within the same group. x (batch, in, high, wide)  w (out, in / groups,
  * k_high, k_wide)  y (batch, out, high_out, wide_out). On the CPU conv_forward and conv_data are oneDNN's,
  * whose primitives are made at the first use of a shape and kept. conv_weight is a product of matrices:
- * oneDNN's own sums over the batch depend on the number of threads. Main thread only. */
+ * oneDNN's own sums over the batch depend on the number of threads. */
 #ifndef LETHE_CONV_H
 #define LETHE_CONV_H
 

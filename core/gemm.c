@@ -25,9 +25,9 @@ typedef struct Entry {
     int64_t calls; /* since gemm_count_reset */
 } Entry;
 
-/* The primitives made so far. */
+/* The primitives made so far, by this thread: their memory objects are set anew at each call. */
 enum { BUCKETS = 256 };
-static Entry *table[BUCKETS];
+static _Thread_local Entry *table[BUCKETS];
 
 bool gemm_bf16_native(void) {
     return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;

@@ -1,5 +1,5 @@
 /* gemm: C = A B, or C += A B, on the CPU, by oneDNN. Primitives are made at the first use of a shape and
- * kept; later calls find them. Main thread only. */
+ * kept, each thread its own; later calls find them. */
 #ifndef LETHE_GEMM_H
 #define LETHE_GEMM_H
 

@@ -2,8 +2,8 @@
 
 #ifndef LETHE_DOUBLE
 
-static dnnl_engine_t engine;
-static dnnl_stream_t stream;
+static _Thread_local dnnl_engine_t engine;
+static _Thread_local dnnl_stream_t stream;
 
 void onednn_check(dnnl_status_t status, const char *call) {
     if (status != dnnl_success) die("oneDNN: %s: status %d", call, (int)status);

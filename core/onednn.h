@@ -1,4 +1,4 @@
-/* onednn: the engine and stream of the process that gemm and conv give their work to. Main thread only. */
+/* onednn: the engine and stream that gemm and conv give their work to, each thread its own. */
 #ifndef LETHE_ONEDNN_H
 #define LETHE_ONEDNN_H
 

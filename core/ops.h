@@ -15,6 +15,8 @@ typedef enum { POINT_SIGMOID, POINT_TANH, POINT_EXP, POINT_LOG, POINT_GELU, POIN
 typedef enum { ARITH_SUB, ARITH_MUL, ARITH_DIV } ArithKind;
 typedef enum { REDUCE_SUM, REDUCE_MEAN } ReduceKind;
 typedef enum { LOSS_L1, LOSS_SMOOTH_L1, LOSS_BCE } PointLoss;
+typedef enum { MASK_BCE, MASK_FOCAL, MASK_DICE } MaskLoss;
+typedef enum { TOP_LEAST, TOP_GREATEST, TOP_NEAR_ZERO } TopKind;
 enum { ATTENTION_WIDEST = 512 }; /* the widest head of op_attention */
 
 typedef enum { POOL_MAX, POOL_MEAN } PoolKind;

@@ -58,16 +58,21 @@ static double number(const Case *c, const char *key) {
     return (double)tensor_real(load(c, key))[0];
 }
 
+static double value(const Tensor *t, int64_t i) {
+    return t->dtype == DT_I32 ? (double)tensor_i32(t)[i] : (double)tensor_real(t)[i];
+}
+
 static void check(const Case *c, const char *key, const Tensor *got) {
     const Tensor *want = load(c, key);
     double diff = 0, norm = 0;
     golden_wait();
     if (!got) fail_msg("%s.%s: nothing was computed", c->name, key);
+    assert_int_equal(got->dtype, want->dtype);
     assert_int_equal(tensor_count(got), tensor_count(want));
     for (int64_t i = 0; i < tensor_count(want); i++) {
-        double d = (double)tensor_real(got)[i] - (double)tensor_real(want)[i];
+        double d = value(got, i) - value(want, i);
         diff += d * d;
-        norm += (double)tensor_real(want)[i] * (double)tensor_real(want)[i];
+        norm += value(want, i) * value(want, i);
     }
     double off = sqrt(diff) / (sqrt(norm) + 1e-30);
     if (!(off <= LIMIT)) fail_msg("%s.%s is off by %.3g", c->name, key, off);
@@ -193,6 +198,43 @@ static void smooth_l1(Case *c) {
            &x);
 }
 
+static void gather(Case *c) {
+    Tensor *x = leaf(c, "x");
+    finish(c, op_gather(c->s, x, load(c, "index"), NULL), 1, affine, &x);
+}
+
+static void fourier(Case *c) {
+    check(c, "y", op_fourier(c->s, load(c, "xyw"), load(c, "g")));
+}
+
+static void point_sample(Case *c) {
+    Tensor *x = leaf(c, "x");
+    finish(c, op_point_sample(c->s, x, load(c, "xy")), 1, affine, &x);
+}
+
+static void mask_loss(Case *c) {
+    Tensor *x = leaf(c, "x");
+    const real *numbers = tensor_real(load(c, "numbers"));
+    finish(c,
+           op_mask_loss(c->s, x, load(c, "target"), (MaskLoss)integer(c, "kind", 0), (double)numbers[0],
+                        (double)numbers[1]),
+           1, affine, &x);
+}
+
+static void mask_overlap(Case *c) {
+    check(c, "y", op_mask_overlap(c->s, load(c, "x"), load(c, "target")));
+}
+
+static void top_index(Case *c) {
+    check(c, "y", op_top_index(c->s, load(c, "x"), (TopKind)integer(c, "args", 0), integer(c, "args", 1)));
+}
+
+static void click(Case *c) {
+    Tensor *label;
+    check(c, "y", op_click(c->s, load(c, "x"), load(c, "target"), load(c, "uniform"), &label));
+    check(c, "label", label);
+}
+
 static const struct {
     const char *name;
     void (*run)(Case *c);
@@ -213,6 +255,13 @@ static const struct {
     {"bce_logits", bce_logits, 1},
     {"l1", l1, 1},
     {"smooth_l1", smooth_l1, 2},
+    {"gather", gather, 2},
+    {"fourier", fourier, 1},
+    {"point_sample", point_sample, 2},
+    {"mask_loss", mask_loss, 4},
+    {"mask_overlap", mask_overlap, 1},
+    {"top_index", top_index, 3},
+    {"click", click, 1},
 };
 
 static Case case_open(const char *path) {

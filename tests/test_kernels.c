@@ -44,10 +44,10 @@ typedef struct Result {
 
 static Values values_of(const Tensor *t) {
     Values x = {0};
-    if (!t || (t->dtype != DT_F32 && t->dtype != DT_BF16)) return x;
+    if (!t || t->dtype == DT_U8) return x;
     x.n = tensor_count(t);
     x.v = malloc((size_t)x.n * sizeof *x.v);
-    for (int64_t i = 0; i < x.n; i++) x.v[i] = tensor_at(t, i);
+    for (int64_t i = 0; i < x.n; i++) x.v[i] = t->dtype == DT_I32 ? (float)tensor_i32(t)[i] : tensor_at(t, i);
     return x;
 }
 
@@ -284,6 +284,8 @@ static const struct {
     {.op = &layernorm_row,
      .probe = {.about = "large", .in = {{3, {8, 50, 96}}, {1, {96}}, {1, {96}}}, .f = {1e-6}}},
     {.op = &attention_row, .probe = {.about = "large", .in = {{3, {4, 130, 288}}}, .i = {3, 0}}},
+    {.op = &rel_attention_row,
+     .probe = {.about = "large", .in = {{3, {2, 300, 144}}, {2, {29, 24}}, {2, {39, 24}}}, .i = {2, 15, 20}}},
     {.op = &conv2d_row,
      .probe = {.about = "large",
                .in = {{4, {4, 32, 28, 28}}, {4, {48, 32, 3, 3}}, {1, {48}}},
@@ -342,6 +344,10 @@ static const struct {
      .probe = {.about = "large",
                .in = {{3, {5, 40, 48}}, {2, {5, 70}, .below = 40, .least = -1}, {1, {48}}}}},
     {.op = &gather_row,
+     .probe = {.about = "windows", .in = {{3, {2, 300, 40}}, {2, {2, 400}, .below = 300, .least = -1}}}},
+    {.op = &gather_row,
+     .probe = {.about = "few wide rows", .in = {{3, {1, 5, 9000}}, {2, {1, 40}, .below = 5}}}},
+    {.op = &gather_row,
      .probe = {.about = "large table", .in = {{3, {1, 30, 24}}, {2, {37, 20}, .below = 30}}}},
     {.op = &patchify_row,
      .probe = {.about = "large",
@@ -359,6 +365,24 @@ static const struct {
     {.op = &scale_row, .probe = {.about = "large", .in = {{2, {300, 40}}}, .f = {0.5, 1}}},
     {.op = &reduce_row,
      .probe = {.about = "long", .in = {{3, {3, 5000, 8}, 0, 1}}, .i = {1, 1, REDUCE_MEAN}}},
+    {.op = &fourier_row, .probe = {.about = "large", .in = {{3, {3, 80, 3}, 0, 1}, {2, {2, 128}, -3, 3}}}},
+    {.op = &point_sample_row,
+     .probe = {.about = "large",
+               .in = {{4, {3, 2, 40, 30}}, {3, {3, 3000, 2}, -0.1, 1.1, .constant = true}}}},
+    {.op = &mask_loss_row,
+     .probe = {.about = "large",
+               .in = {{3, {3, 80, 100}, -8, 8}, {3, {3, 80, 100}, 0, 1, .constant = true}},
+               .i = {MASK_DICE}}},
+    {.op = &mask_loss_row,
+     .probe = {.about = "long",
+               .in = {{2, {2, 9000}, -8, 8}, {2, {2, 9000}, 0, 1, .constant = true}},
+               .f = {0.25, 2},
+               .i = {MASK_FOCAL}}},
+    {.op = &mask_overlap_row,
+     .probe = {.about = "large", .in = {{3, {3, 80, 100}}, {3, {3, 80, 100}, 0, 1}}}},
+    {.op = &top_index_row, .probe = {.about = "large", .in = {{2, {3, 4000}}}, .i = {TOP_NEAR_ZERO, 1500}}},
+    {.op = &click_row,
+     .probe = {.about = "large", .in = {{3, {3, 80, 100}}, {3, {3, 80, 100}, 0, 1}, {1, {3}, 0, 1}}}},
     {.op = &reduce_row, .probe = {.about = "longer", .in = {{2, {3, 9000}, 0, 1}}, .i = {1, 1, REDUCE_MEAN}}},
 };
 

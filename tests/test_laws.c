@@ -147,6 +147,25 @@ static void attention_of_one_token_is_its_value(void **state) {
     same("one key", op_attention(s, q, k, v, NULL, 3, false), op_gather(s, v, indices(s, 2, 4, first), NULL));
 }
 
+/* Relative positions are a bias, which each query works out from the tables. */
+static void relative_positions_are_a_bias(void **state) {
+    Step *s = *state;
+    enum { B = 2, H = 2, HIGH = 5, WIDE = 23, D = 6, N = HIGH * WIDE };
+    step_begin(s);
+    Tensor *qkv = drawn(s, 1, DIM(B, N, 3 * H * D));
+    Tensor *rel_h = drawn(s, 2, DIM(2 * HIGH - 1, D)), *rel_w = drawn(s, 3, DIM(2 * WIDE - 1, D));
+    Tensor *bias = step_zeros(s, DT_F32, DIM(B, H, N, N));
+    for (int64_t k = 0; k < tensor_count(bias); k++) {
+        int64_t j = k % N, i = k / N % N, h = k / (N * N) % H, b = k / (N * N * H);
+        const float *q = tensor_real(qkv) + (b * N + i) * 3 * H * D + h * D;
+        const float *by_h = tensor_real(rel_h) + (i / WIDE - j / WIDE + HIGH - 1) * D;
+        const float *by_w = tensor_real(rel_w) + (i % WIDE - j % WIDE + WIDE - 1) * D;
+        for (int x = 0; x < D; x++) tensor_real(bias)[k] += q[x] * (by_h[x] + by_w[x]);
+    }
+    same("relative positions", op_rel_attention(s, qkv, rel_h, rel_w, H, HIGH, WIDE),
+         op_attention(s, qkv, NULL, NULL, bias, H, false));
+}
+
 /* ---- shift ---- */
 
 /* x (1, 1, high, wide) with all columns moved right by `by`; what comes in is 0. */
@@ -323,6 +342,7 @@ int main(void) {
         cmocka_unit_test(attention_permutes_with_its_tokens),
         cmocka_unit_test(causal_attention_does_not_see_the_future),
         cmocka_unit_test(attention_of_one_token_is_its_value),
+        cmocka_unit_test(relative_positions_are_a_bias),
         cmocka_unit_test(shift_in_is_shift_out),
         cmocka_unit_test(mask_and_unmask_keep_what_was_kept),
         cmocka_unit_test(patches_are_a_convolution),

@@ -2,42 +2,20 @@
  * q (B, N, H d)  k (B, M, H d)  v (B, M, H d)  bias (1 or B, 1 or H, N, M) or absent  ->  o (B, N, H d).
  * Packed: k and v absent, q (B, N, 3 H d) holds queries, keys, values in that order (timm's qkv).
  * i[0] = H, i[1] = causal: query n sees keys 0 .. n only.       Vaswani et al. 2017, 3.2; Dao et al. 2022.
- * The N x M matrix is never stored: forward works on BLOCK queries at a time and saves only the log of each
- * row's sum of exponents; backward computes a block's probabilities P again and, with g = dy,
- * D = rowsum(g o):  dv = P^T g,  dS = P (g v^T - D),  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),  dbias =
- * dS. Backward reads q, k, v, bias, o and the saved logs. */
-#include "core/op/simd.h"
+ * The N x M matrix is never stored: forward (core/op/heads.h) works on blocks of queries and saves only the
+ * log of each row's sum of exponents; backward computes a block's probabilities P again and, with g = dy, D =
+ * rowsum(g o):  dv = P^T g,  dS = P (g v^T - D),  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),  dbias = dS.
+ * Backward reads q, k, v, bias, o and the saved logs. */
+#include "core/op/heads.h"
 #include "core/ops.h"
 
 #include <math.h>
-#include <string.h>
 #ifndef LETHE_DOUBLE
-#include <dnnl.h>
 #include <omp.h>
 #endif
 
-enum { BLOCK = 64 }; /* queries at a time */
-
-/* Where the heads lie: of one sample, element (token t, head h, channel j) at base + t * row + h * d + j. */
-typedef struct Heads {
-    int64_t batch, heads, d, n, m;
-    int64_t q_row, k_row, k_at, v_at; /* k_at, v_at: offset of keys and values inside a packed row */
-    Tensor *k, *v;
-} Heads;
-
-static Heads heads_of(const OpCall *c) {
-    Heads a = {.batch = c->in[0]->dim[0], .heads = c->i[0], .n = c->in[0]->dim[1]};
-    bool packed = !c->in[1];
-    int64_t width = tensor_last(c->in[0]) / (packed ? 3 : 1);
-    a.d = width / a.heads;
-    a.q_row = tensor_last(c->in[0]);
-    a.k = packed ? c->in[0] : c->in[1];
-    a.v = packed ? c->in[0] : c->in[2];
-    a.m = a.k->dim[1];
-    a.k_row = tensor_last(a.k);
-    a.k_at = packed ? width : 0;
-    a.v_at = packed ? 2 * width : 0;
-    return a;
+static Heads heads_in(const OpCall *c) {
+    return heads_of(c->in[0], c->in[1], c->in[2], c->i[0]);
 }
 
 static void shape(OpCall *c) {
@@ -61,9 +39,8 @@ static void shape(OpCall *c) {
 }
 
 static double flops(const OpCall *c, bool backward) {
-    Heads a = heads_of(c);
-    return (backward ? 2 : 1) * 4.0 * (double)a.batch * (double)a.heads * (double)a.n * (double)a.m *
-           (double)a.d;
+    Heads a = heads_in(c);
+    return heads_flops(&a, backward);
 }
 
 /* The N x M bias of one sample and head, or NULL; also finds its gradient's place in g. */
@@ -79,13 +56,12 @@ static real score(const OpCall *c, const Heads *a, int64_t b, int64_t h, int64_t
     if (c->i[1] && j > i) return -(real)INFINITY;
     real s = 0;
     for (int64_t x = 0; x < a->d; x++)
-        s += tensor_at(c->in[0], (b * a->n + i) * a->q_row + h * a->d + x) *
-             tensor_at(a->k, (b * a->m + j) * a->k_row + a->k_at + h * a->d + x);
+        s += tensor_at(a->q, heads_query(a, b, h, i) + x) * tensor_at(a->k, heads_key(a, b, h, j) + x);
     return s / (real)sqrt((double)a->d) + (bias ? bias[i * a->m + j] : 0);
 }
 
 static void forward_ref(OpCall *c) {
-    Heads a = heads_of(c);
+    Heads a = heads_in(c);
     for (int64_t b = 0; b < a.batch; b++)
         for (int64_t h = 0; h < a.heads; h++)
             for (int64_t i = 0; i < a.n; i++) {
@@ -103,14 +79,14 @@ static void forward_ref(OpCall *c) {
                     real o = 0;
                     for (int64_t j = 0; j < a.m; j++)
                         o += (real)exp((double)(score(c, &a, b, h, i, j, bias) - log_sum)) *
-                             tensor_at(a.v, (b * a.m + j) * a.k_row + a.v_at + h * a.d + x);
-                    tensor_put(c->out[0], (b * a.n + i) * a.heads * a.d + h * a.d + x, o);
+                             tensor_at(a.v, heads_value(&a, b, h, j) + x);
+                    tensor_put(c->out[0], heads_output(&a, b, h, i) + x, o);
                 }
             }
 }
 
 static void backward_ref(OpCall *c) {
-    Heads a = heads_of(c);
+    Heads a = heads_in(c);
     const Tensor *o = c->out[0], *g = o->grad;
     Tensor *dq = op_grad(c, 0, NULL), *dk = c->in[1] ? op_grad(c, 1, NULL) : dq;
     Tensor *dv = c->in[2] ? op_grad(c, 2, NULL) : dq, *dbias = op_grad(c, 3, NULL);
@@ -120,175 +96,90 @@ static void backward_ref(OpCall *c) {
             for (int64_t i = 0; i < a.n; i++) {
                 const real *bias = bias_of(c, c->in[3], b, h);
                 real *db = bias_of(c, dbias, b, h);
-                int64_t at = (b * a.n + i) * a.heads * a.d + h * a.d,
-                        q_at = (b * a.n + i) * a.q_row + h * a.d;
+                int64_t at = heads_output(&a, b, h, i), q_at = heads_query(&a, b, h, i);
                 real dot = 0, log_sum = tensor_real(c->save[0])[(b * a.heads + h) * a.n + i];
                 for (int64_t x = 0; x < a.d; x++) dot += tensor_at(g, at + x) * tensor_at(o, at + x);
                 for (int64_t j = 0; j < a.m; j++) {
                     real p = (real)exp((double)(score(c, &a, b, h, i, j, bias) - log_sum)), dp = 0;
-                    int64_t k_at = (b * a.m + j) * a.k_row + a.k_at + h * a.d, v_at = k_at - a.k_at + a.v_at;
+                    int64_t k_at = heads_key(&a, b, h, j), v_at = heads_value(&a, b, h, j);
                     for (int64_t x = 0; x < a.d; x++) dp += tensor_at(g, at + x) * tensor_at(a.v, v_at + x);
                     real ds = p * (dp - dot);
                     if (db) db[i * a.m + j] += ds;
                     for (int64_t x = 0; x < a.d; x++) {
                         if (dv) tensor_add(dv, v_at + x, p * tensor_at(g, at + x));
                         if (dq) tensor_add(dq, q_at + x, ds * scale * tensor_at(a.k, k_at + x));
-                        if (dk) tensor_add(dk, k_at + x, ds * scale * tensor_at(c->in[0], q_at + x));
+                        if (dk) tensor_add(dk, k_at + x, ds * scale * tensor_at(a.q, q_at + x));
                     }
                 }
             }
 }
 
 #ifndef LETHE_DOUBLE
-/* n rows of one head, `stride` apart from `at` on, as packed floats n x d; and the way back. */
-static void head_load(const Tensor *t, int64_t at, int64_t stride, int64_t n, int64_t d, float *to) {
-    for (int64_t i = 0; i < n; i++) {
-        const float *row = tensor_strip(t, at + i * stride, d, to + i * d);
-        if (row != to + i * d) memcpy(to + i * d, row, (size_t)d * sizeof *to);
-    }
-}
-
-static void head_store(const Tensor *t, int64_t at, int64_t stride, int64_t n, int64_t d, float *from,
-                       bool add) {
-    float room[ATTENTION_WIDEST];
-    for (int64_t i = 0; i < n; i++) {
-        float *row = from + i * d;
-        if (add) {
-            const float *old = tensor_strip(t, at + i * stride, d, room);
-#pragma omp simd
-            for (int64_t x = 0; x < d; x++) row[x] += old[x];
-        }
-        tensor_strip_put(t, at + i * stride, d, row);
-    }
-}
-
-static void multiply(char ta, char tb, int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx,
-                     const float *y, int64_t ldy, float beta, float *z, int64_t ldz) {
-    if (dnnl_sgemm(ta, tb, m, n, k, 1.0f, x, ldx, y, ldy, beta, z, ldz) != dnnl_success)
-        die("attention: dnnl_sgemm");
-}
-
-/* Adds bias and the causal mask to rows first .. first+rows-1 of the scores. */
-static void scores_mask(const OpCall *c, float *s, int64_t first, int64_t rows, int64_t m,
-                        const float *bias) {
-    for (int64_t i = 0; i < rows; i++) {
-        float *row = s + i * m;
-        if (bias) {
-            const float *b = bias + (first + i) * m;
-#pragma omp simd
-            for (int64_t j = 0; j < m; j++) row[j] += b[j];
-        }
-        for (int64_t j = first + i + 1; c->i[1] && j < m; j++) row[j] = -INFINITY;
-    }
-}
-
-static void forward_head(const OpCall *c, const Heads *a, int64_t b, int64_t h, float *room) {
-    float *q = room, *k = q + a->n * a->d, *v = k + a->m * a->d, *o = v + a->m * a->d, *s = o + BLOCK * a->d;
-    float scale = 1.0f / sqrtf((float)a->d), *logs = tensor_real(c->save[0]) + (b * a->heads + h) * a->n;
-    head_load(c->in[0], b * a->n * a->q_row + h * a->d, a->q_row, a->n, a->d, q);
-    head_load(a->k, b * a->m * a->k_row + a->k_at + h * a->d, a->k_row, a->m, a->d, k);
-    head_load(a->v, b * a->m * a->k_row + a->v_at + h * a->d, a->k_row, a->m, a->d, v);
-    for (int64_t i = 0; i < a->n * a->d; i++) q[i] *= scale;
-    for (int64_t first = 0; first < a->n; first += BLOCK) {
-        int64_t rows = a->n - first < BLOCK ? a->n - first : BLOCK;
-        multiply('N', 'T', rows, a->m, a->d, q + first * a->d, a->d, k, a->d, 0, s, a->m);
-        scores_mask(c, s, first, rows, a->m, bias_of(c, c->in[3], b, h));
-        for (int64_t i = 0; i < rows; i++) {
-            float *row = s + i * a->m, top = row[0], sum = 0;
-#pragma omp simd reduction(max : top)
-            for (int64_t j = 0; j < a->m; j++) top = row[j] > top ? row[j] : top;
-#pragma omp simd reduction(+ : sum)
-            for (int64_t j = 0; j < a->m; j++) {
-                row[j] = fast_exp(row[j] - top);
-                sum += row[j];
-            }
-            logs[first + i] = top + logf(sum);
-            float inverse = 1.0f / sum;
-#pragma omp simd
-            for (int64_t j = 0; j < a->m; j++) row[j] *= inverse;
-        }
-        multiply('N', 'N', rows, a->d, a->m, s, a->m, v, a->d, 0, o, a->d);
-        int64_t width = a->heads * a->d;
-        head_store(c->out[0], (b * a->n + first) * width + h * a->d, width, rows, a->d, o, false);
+/* Forward: sqrt(d) times the bias, or what a key that is not seen gets. */
+static void tile_start(const void *self, const HeadBlock *at, const float *room, int64_t key, int64_t keys,
+                       float *s, int64_t row) {
+    (void)room;
+    const OpCall *c = self;
+    Heads a = heads_in(c);
+    const float *bias = bias_of(c, c->in[3], at->b, at->h);
+    float root = sqrtf((float)a.d);
+    for (int64_t i = 0; i < at->rows; i++) {
+        float *to = s + i * row;
+        const float *from = bias ? bias + (at->first + i) * a.m + key : NULL;
+        int64_t seen = c->i[1] ? at->first + i + 1 - key : keys;
+        for (int64_t j = 0; j < keys; j++) to[j] = j >= seen ? -INFINITY : from ? from[j] * root : 0;
     }
 }
 
 static void forward_cpu(OpCall *c) {
-    Heads a = heads_of(c);
-    int64_t each = (a.n + 2 * a.m + BLOCK) * a.d + BLOCK * a.m, heads = a.batch * a.heads;
-    float *room = op_scratch(c, (size_t)omp_get_max_threads() * (size_t)each * sizeof(float));
-#pragma omp parallel for schedule(static)
-    for (int64_t bh = 0; bh < heads; bh++)
-        forward_head(c, &a, bh / a.heads, bh % a.heads, room + omp_get_thread_num() * each);
-    op_scratch_free(c, room);
+    Heads a = heads_in(c);
+    HeadScores add = {.self = c, .start = c->in[3] || c->i[1] ? tile_start : NULL};
+    heads_forward(c, &a, &add, c->out[0], tensor_real(c->save[0]));
 }
 
-/* Gradients to write, and whether their memory is still undefined. */
-typedef struct HeadGrads {
-    Tensor *q, *k, *v, *bias;
-    bool q_fresh, k_fresh, v_fresh;
-} HeadGrads;
-
-static void backward_head(const OpCall *c, const Heads *a, const HeadGrads *to, int64_t b, int64_t h,
-                          float *room) {
-    int64_t d = a->d, n = a->n, m = a->m, width = a->heads * d;
-    float *q = room, *k = q + n * d, *v = k + m * d, *dq = v + m * d, *dk = dq + n * d, *dv = dk + m * d;
-    float *g = dv + m * d, *o = g + BLOCK * d, *s = o + BLOCK * d, *ds = s + BLOCK * m;
-    float scale = 1.0f / sqrtf((float)d), *bias = bias_of(c, c->in[3], b, h),
-          *db = bias_of(c, to->bias, b, h);
-    const float *logs = tensor_real(c->save[0]) + (b * a->heads + h) * n;
-    int64_t q_at = b * n * a->q_row + h * d, k_at = b * m * a->k_row + a->k_at + h * d,
-            v_at = b * m * a->k_row + a->v_at + h * d;
-    head_load(c->in[0], q_at, a->q_row, n, d, q);
-    head_load(a->k, k_at, a->k_row, m, d, k);
-    head_load(a->v, v_at, a->k_row, m, d, v);
-    for (int64_t i = 0; i < n * d; i++) q[i] *= scale; /* so that dk needs no scale of its own */
-    memset(dk, 0, (size_t)(2 * m * d) * sizeof *dk);
-    for (int64_t first = 0; first < n; first += BLOCK) {
-        int64_t rows = n - first < BLOCK ? n - first : BLOCK, at = (b * n + first) * width + h * d;
-        head_load(c->out[0]->grad, at, width, rows, d, g);
-        head_load(c->out[0], at, width, rows, d, o);
-        multiply('N', 'T', rows, m, d, q + first * d, d, k, d, 0, s, m);
-        scores_mask(c, s, first, rows, m, bias);
-        multiply('N', 'T', rows, m, d, g, d, v, d, 0, ds, m);
-        for (int64_t i = 0; i < rows; i++) {
-            float *p = s + i * m, *t = ds + i * m, dot = 0, log_sum = logs[first + i];
-#pragma omp simd reduction(+ : dot)
-            for (int64_t x = 0; x < d; x++) dot += g[i * d + x] * o[i * d + x];
+/* Backward: bias and causal mask. */
+static void scores_add(const void *self, const HeadBlock *at, const float *q, float *room, float *s) {
+    (void)q, (void)room;
+    const OpCall *c = self;
+    int64_t m = heads_in(c).m;
+    const float *bias = bias_of(c, c->in[3], at->b, at->h);
+    for (int64_t i = 0; i < at->rows; i++) {
+        float *row = s + i * m;
+        if (bias) {
+            const float *b = bias + (at->first + i) * m;
 #pragma omp simd
-            for (int64_t j = 0; j < m; j++) {
-                p[j] = fast_exp(p[j] - log_sum);
-                t[j] = p[j] * (t[j] - dot);
-            }
-            if (db) {
-                float *row = db + (first + i) * m;
-#pragma omp simd
-                for (int64_t j = 0; j < m; j++) row[j] += t[j];
-            }
+            for (int64_t j = 0; j < m; j++) row[j] += b[j];
         }
-        multiply('T', 'N', m, d, rows, s, m, g, d, 1, dv, d);
-        multiply('T', 'N', m, d, rows, ds, m, q + first * d, d, 1, dk, d);
-        multiply('N', 'N', rows, d, m, ds, m, k, d, 0, dq + first * d, d);
+        for (int64_t j = at->first + i + 1; c->i[1] && j < m; j++) row[j] = -INFINITY;
     }
-    for (int64_t i = 0; i < n * d; i++) dq[i] *= scale;
-    if (to->q) head_store(to->q, q_at, a->q_row, n, d, dq, !to->q_fresh);
-    if (to->k) head_store(to->k, k_at, a->k_row, m, d, dk, !to->k_fresh);
-    if (to->v) head_store(to->v, v_at, a->k_row, m, d, dv, !to->v_fresh);
+}
+
+/* Into the bias's gradient, which backward_cpu has made. */
+static void scores_grad(const void *self, const HeadBlock *at, const float *q, const float *ds, float *room,
+                        float *dq) {
+    (void)q, (void)room, (void)dq;
+    const OpCall *c = self;
+    int64_t m = heads_in(c).m;
+    float *to = bias_of(c, c->in[3]->grad, at->b, at->h) + at->first * m;
+#pragma omp simd
+    for (int64_t j = 0; j < at->rows * m; j++) to[j] += ds[j];
 }
 
 static void backward_cpu(OpCall *c) {
-    Heads a = heads_of(c);
-    HeadGrads to = {.bias = op_grad(c, 3, NULL)};
+    Heads a = heads_in(c);
+    HeadGrads to = {0};
     to.q = op_grad(c, 0, &to.q_fresh);
     to.k = c->in[1] ? op_grad(c, 1, &to.k_fresh) : to.q;
     to.v = c->in[2] ? op_grad(c, 2, &to.v_fresh) : to.q;
     if (!c->in[1]) to.k_fresh = to.v_fresh = to.q_fresh; /* three parts of one tensor */
+    const Tensor *bias = op_grad(c, 3, NULL);
+    HeadScores add = {.self = c, .add = scores_add, .grad = bias ? scores_grad : NULL};
     /* A bias shared by several heads is summed by one thread in a fixed order: those heads are one task. */
-    bool by_head = to.bias && c->in[3]->dim[1] > 1 && c->in[3]->dim[0] == 1;
-    bool by_batch = to.bias && c->in[3]->dim[1] == 1 && c->in[3]->dim[0] > 1;
-    bool alone = to.bias && tensor_count(c->in[3]) == a.n * a.m;
+    bool by_head = bias && c->in[3]->dim[1] > 1 && c->in[3]->dim[0] == 1;
+    bool by_batch = bias && c->in[3]->dim[1] == 1 && c->in[3]->dim[0] > 1;
+    bool alone = bias && tensor_count(c->in[3]) == a.n * a.m;
     int64_t tasks = alone ? 1 : by_head ? a.heads : by_batch ? a.batch : a.batch * a.heads;
-    int64_t each = (2 * a.n + 4 * a.m + 2 * BLOCK) * a.d + 2 * BLOCK * a.m;
+    int64_t each = heads_backward_room(&a, &add);
     float *room = op_scratch(c, (size_t)omp_get_max_threads() * (size_t)each * sizeof(float));
 #pragma omp parallel for schedule(static)
     for (int64_t task = 0; task < tasks; task++) {
@@ -296,7 +187,8 @@ static void backward_cpu(OpCall *c) {
         for (int64_t bh = 0; bh < a.batch * a.heads; bh++) {
             int64_t b = bh / a.heads, h = bh % a.heads;
             int64_t belongs = alone ? 0 : by_head ? h : by_batch ? b : bh;
-            if (belongs == task) backward_head(c, &a, &to, b, h, mine);
+            if (belongs == task)
+                heads_backward(&a, &add, &to, c->out[0], tensor_real(c->save[0]), b, h, mine);
         }
     }
     op_scratch_free(c, room);

@@ -1,10 +1,11 @@
 /* gather: y[b, t] = x[b, index[b, t]], or fill where the index is -1.
- * x (B or 1, N, D)  index (B, T) i32 in -1 .. N-1  fill (D values) or absent  ->  y (B, T, D) like x.
+ * x (B or 1, N, D)  index (B, T) i32 in -1 .. N-1  fill (D values) or absent: 0  ->  y (B, T, D) like x.
  * MAE takes visible patches, puts the class token in front (index -1, fill = cls_token), and restores the
- * order with mask tokens with this one op. x with a leading 1 is shared by the batch (position tables).
- * dx[b, n] = sum of dy[b, t] with index[b, t] = n,  dfill = sum of dy[b, t] with index -1.
- * An index out of range ends the program; on CUDA, where nobody looks, it counts as -1, or gives zeros where
- * there is no fill. Backward reads index. */
+ * order with mask tokens with this one op; windows of a padded picture take zeros where the padding is. x
+ * with a leading 1 is shared by the batch (position tables, one picture for many prompts).
+ *   dx[b, n] = sum of dy[b, t] with index[b, t] = n,  dfill = sum of dy[b, t] with index -1.
+ * An index out of range ends the program; on CUDA, where nobody looks, it counts as -1.
+ * Backward reads index. */
 #include "core/op/simd.h"
 #include "core/ops.h"
 
@@ -26,7 +27,7 @@ static void forward_ref(OpCall *c) {
     int64_t batch = c->in[1]->dim[0], t_count = c->in[1]->dim[1], n = x->dim[1], d = x->dim[2];
     for (int64_t i = 0; i < batch * t_count; i++) {
         int32_t at = tensor_i32(c->in[1])[i];
-        if (at >= n || at < (fill ? -1 : 0)) op_die(c, "index out of range");
+        if (at >= n || at < -1) op_die(c, "index out of range");
     }
 #pragma omp parallel for schedule(static)
     for (int64_t bt = 0; bt < batch * t_count; bt++) {
@@ -35,41 +36,104 @@ static void forward_ref(OpCall *c) {
         if (from >= 0) {
             const uint8_t *row = (const uint8_t *)x->data + (size_t)((b * n + from) * d) * each;
             memcpy((uint8_t *)c->out[0]->data + (size_t)(bt * d) * each, row, (size_t)d * each);
+        } else if (!fill) {
+            memset((uint8_t *)c->out[0]->data + (size_t)(bt * d) * each, 0, (size_t)d * each);
         } else {
             for (int64_t j = 0; j < d; j++) tensor_put(c->out[0], bt * d + j, tensor_at(fill, j));
         }
     }
 }
 
-/* One thread a sample: an index that comes twice is summed in order. The fill is summed over samples by one.
- */
-static void backward_ref(OpCall *c) {
+static void fill_backward(OpCall *c) {
     const Tensor *dy = c->out[0]->grad;
-    Tensor *dx = op_grad(c, 0, NULL), *dfill = op_grad(c, 2, NULL);
-    int64_t batch = c->in[1]->dim[0], t_count = c->in[1]->dim[1], n = c->in[0]->dim[1], d = c->in[0]->dim[2];
-    bool shared = c->in[0]->dim[0] == 1;
-#pragma omp parallel for schedule(static) if (!shared)
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t t = 0; t < t_count && dx; t++) {
-            int64_t from = tensor_i32(c->in[1])[b * t_count + t];
-            if (from < 0) continue;
-            int64_t to = ((shared ? 0 : b) * n + from) * d, at = (b * t_count + t) * d;
-            for (int64_t j = 0; j < d; j++) tensor_add(dx, to + j, tensor_at(dy, at + j));
-        }
+    Tensor *dfill = op_grad(c, 2, NULL);
+    int64_t places = tensor_count(c->in[1]), d = c->in[0]->dim[2];
     if (!dfill) return;
 #pragma omp parallel for schedule(static)
     for (int64_t part = 0; part < 16; part++)
-        for (int64_t bt = 0; bt < batch * t_count; bt++) {
+        for (int64_t bt = 0; bt < places; bt++) {
             if (tensor_i32(c->in[1])[bt] >= 0) continue;
             for (int64_t j = d * part / 16; j < d * (part + 1) / 16; j++)
                 tensor_real(dfill)[j] += tensor_at(dy, bt * d + j);
         }
 }
 
+/* Which row of x, counted through all samples, place bt of y takes; -1: none. */
+static int64_t row_of(const OpCall *c, int64_t bt) {
+    int64_t from = tensor_i32(c->in[1])[bt], b = c->in[0]->dim[0] == 1 ? 0 : bt / c->in[1]->dim[1];
+    return from < 0 ? -1 : b * c->in[0]->dim[1] + from;
+}
+
+static void backward_ref(OpCall *c) {
+    const Tensor *dy = c->out[0]->grad;
+    Tensor *dx = op_grad(c, 0, NULL);
+    int64_t d = c->in[0]->dim[2];
+    fill_backward(c);
+    for (int64_t bt = 0; bt < tensor_count(c->in[1]) && dx; bt++) {
+        int64_t row = row_of(c, bt);
+        for (int64_t j = 0; j < d && row >= 0; j++) tensor_add(dx, row * d + j, tensor_at(dy, bt * d + j));
+    }
+}
+
+/* ---- CPU: the places sorted by the row they take, then each row is summed once ---- */
+
+#ifndef LETHE_DOUBLE
+enum { STRIP = 1024 }; /* of a row, for one thread */
+
+/* first[r] .. first[r + 1] - 1: where in `place` those of row r stand, in order. first has rows + 2 numbers.
+ */
+static void places_sort(const OpCall *c, int64_t rows, int64_t *first, int64_t *place) {
+    int64_t places = tensor_count(c->in[1]);
+    memset(first, 0, (size_t)(rows + 2) * sizeof *first);
+    for (int64_t bt = 0; bt < places; bt++)
+        if (row_of(c, bt) >= 0) first[row_of(c, bt) + 2]++;
+    for (int64_t r = 1; r < rows + 2; r++) first[r] += first[r - 1];
+    for (int64_t bt = 0; bt < places; bt++)
+        if (row_of(c, bt) >= 0) place[first[row_of(c, bt) + 1]++] = bt;
+}
+
+/* n elements of a row of dx, from `at` on: the sum of those of `count` places, which lie `skip` into dy. */
+static void strip_backward(const Tensor *dx, const Tensor *dy, const int64_t *place, int64_t count,
+                           int64_t at, int64_t skip, int64_t n, bool fresh) {
+    float sum[STRIP] = {0}, room[STRIP];
+    if (!fresh) memcpy(sum, tensor_strip(dx, at, n, room), (size_t)n * sizeof *sum);
+    for (int64_t k = 0; k < count; k++) {
+        const float *from = tensor_strip(dy, place[k] * tensor_last(dy) + skip, n, room);
+        for (int64_t j = 0; j < n; j++) sum[j] += from[j];
+    }
+    tensor_strip_put(dx, at, n, sum);
+}
+
+static void backward_cpu(OpCall *c) {
+    bool fresh;
+    Tensor *dx = op_grad(c, 0, &fresh);
+    fill_backward(c);
+    if (!dx) return;
+    int64_t rows = tensor_rows(dx), d = tensor_last(dx), strips = (d + STRIP - 1) / STRIP;
+    int64_t *first = op_scratch(c, (size_t)(rows + 2) * sizeof *first);
+    int64_t *place = op_scratch(c, (size_t)tensor_count(c->in[1]) * sizeof *place);
+    places_sort(c, rows, first, place);
+#pragma omp parallel for collapse(2) schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t s = 0; s < strips; s++) {
+            int64_t count = first[r + 1] - first[r], skip = s * STRIP;
+            int64_t n = skip + STRIP < d ? STRIP : d - skip;
+            if (count || fresh)
+                strip_backward(dx, c->out[0]->grad, place + first[r], count, r * d + skip, skip, n, fresh);
+        }
+    op_scratch_free(c, place);
+    op_scratch_free(c, first);
+}
+#endif
+
+/* ---- the row ---- */
+
 static const Probe probes[] = {
     {.about = "take", .in = {{3, {2, 5, 3}}, {2, {2, 4}, .below = 5}}},
     {.about = "take and fill",
      .in = {{3, {2, 4, 18}}, {2, {2, 6}, .below = 4, .least = -1}, {3, {1, 1, 18}}}},
+    {.about = "take and zeros", .in = {{3, {2, 4, 16}}, {2, {2, 9}, .below = 4, .least = -1}}},
+    {.about = "wide rows, again and again", .in = {{3, {1, 3, 1300}}, {2, {1, 11}, .below = 3, .least = -1}}},
     {.about = "from a shared table", .in = {{3, {1, 6, 4}}, {2, {3, 5}, .below = 6}}},
 };
 
@@ -77,7 +141,7 @@ const Op gather_row = {
     .name = "gather",
     .shape = shape,
     .forward = {forward_ref, ON_CPU(forward_ref), ON_CUDA(gather_forward_cuda)},
-    .backward = {backward_ref, ON_CPU(backward_ref), ON_CUDA(gather_backward_cuda)},
+    .backward = {backward_ref, ON_CPU(backward_cpu), ON_CUDA(gather_backward_cuda)},
     .needs = NEED_IN(1),
     .bf16 = true,
     .probe = probes,

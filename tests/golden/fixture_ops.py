@@ -1,7 +1,10 @@
 """ops_torch: single ops with gradients, and optimizers, computed by torch in float64 and rounded to float32."""
 
+import math
+
 import torch
 import torch.nn.functional as F
+import torchvision
 
 from reference import save_fixture
 
@@ -173,9 +176,89 @@ def clipping(store):
         c.put(**{f"clipped_{key}": p.grad for key, p in params.items()})
 
 
+def gathers(store):
+    """Rows by index, with zeros for -1, from one table a sample and from one for all."""
+    for i, batch in enumerate((3, 1)):
+        c = Case(store, f"gather.{i}")
+        index = torch.randint(-1, 5, (3, 12))
+        x = c.leaf("x", batch, 5, 10)
+        c.put(index=index)
+        rows = F.pad(x, (0, 0, 0, 1)).expand(3, -1, -1)
+        c.finish(torch.stack([r[k] for r, k in zip(rows, index)]))
+
+
+def points(store):
+    """SAM's encoding of points, and point sampling, by their formulas in torch."""
+    c = Case(store, "fourier.0")
+    weight = torch.tensor([1.0, 0.0, 0.5]).repeat(2, 3)[..., None]
+    xyw, g = torch.cat([torch.rand(2, 9, 2), weight], -1), torch.randn(2, 12)
+    t = 2 * math.pi * ((2 * xyw[..., :2].double() - 1) @ g.double())
+    c.put(xyw=xyw, g=g, y=xyw[..., 2:].double() * torch.cat([t.sin(), t.cos()], -1))
+    for i, shape in enumerate(((2, 3, 7, 9), (3, 1, 4, 1))):
+        c = Case(store, f"point_sample.{i}")
+        xy = torch.rand(shape[0], 23, 2) * 1.4 - 0.2
+        c.put(xy=xy)
+        y = F.grid_sample(c.leaf("x", *shape), 2 * xy.double()[:, :, None] - 1, align_corners=False)
+        c.finish(y[..., 0])
+
+
+def masks(store):
+    """Losses and overlaps of masks, a row each; args: the kind, its two numbers."""
+
+    def bce(x, t, *_):
+        return F.binary_cross_entropy_with_logits(x, t, reduction="none").mean(-1)
+
+    def focal(x, t, alpha, gamma):
+        return torchvision.ops.sigmoid_focal_loss(x, t, alpha, gamma, reduction="none").mean(-1)
+
+    def dice(x, t, *_):
+        p = x.sigmoid()
+        return 1 - (2 * (p * t).sum(-1) + 1) / (p.sum(-1) + t.sum(-1) + 1)
+
+    kinds = ((bce, 0, 0), (focal, 0.25, 2), (focal, -1, 1.5), (dice, 0, 0))
+    for i, (loss, alpha, gamma) in enumerate(kinds):
+        c = Case(store, f"mask_loss.{i}")
+        target = torch.rand(4, 50) if i % 2 else (torch.rand(4, 50) > 0.6).float()
+        c.put(target=target, kind=[(bce, focal, dice).index(loss)], numbers=[float(alpha), float(gamma)])
+        c.finish(loss(c.leaf("x", 4, 50, scale=4), target.double(), alpha, gamma))
+    c = Case(store, "mask_overlap.0")
+    x, target = torch.randn(4, 6, 5), torch.rand(4, 6, 5)
+    x[3], target[3] = -1, 0
+    a, b = x.flatten(1) > 0, target.flatten(1) > 0.5
+    iou = (a & b).sum(-1) / (a | b).sum(-1)
+    c.put(x=x, target=target, y=torch.where((a | b).any(-1), iou, 1.0))
+
+
+def choices(store):
+    """Which elements are foremost, with ties, a NaN and both zeros among them; and where a user clicks next."""
+    for kind, measure in enumerate((torch.Tensor.clone, torch.neg, torch.abs)):
+        c = Case(store, f"top_index.{kind}")
+        x = torch.round(torch.randn(3, 200) * 20) / 10
+        x[0, 5], x[1, ::7], x[1, 1::7], x[2, :3] = math.nan, 0.0, -0.0, torch.tensor([math.inf, -math.inf, math.inf])
+        k = (20, 77, 150)[kind]
+        order = torch.sort(measure(x).nan_to_num(math.inf, math.inf, -math.inf), dim=-1, stable=True).indices
+        c.put(x=x, args=[kind, k], y=torch.sort(order[:, :k], -1).values)
+    c = Case(store, "click.0")
+    x, target, uniform = torch.randn(6, 7, 9), torch.rand(6, 7, 9), torch.rand(6)
+    x[1], uniform[2], uniform[3] = target[1] - 0.5, 0, 1 - 2**-24
+    x[4], target[4], target[5] = -1, 0, 0
+    inside, spots, labels = target > 0.5, [], []
+    for mask, truth, u in zip(x > 0, inside, uniform):
+        rows, columns = torch.nonzero(mask != truth if (mask != truth).any() else truth, as_tuple=True)
+        if len(rows):
+            i = int(u.double() * len(rows))
+            spots.append([(columns[i] + 0.5) / 9, (rows[i] + 0.5) / 7, 1.0])
+            labels.append(int(truth[rows[i], columns[i]]))
+        else:
+            spots.append([0.5, 0.5, 1.0])
+            labels.append(0)
+    c.put(x=x, target=target, uniform=uniform, y=torch.tensor(spots), label=torch.tensor(labels))
+
+
 def make(ref, out):
     torch.manual_seed(26)
     store = {}
-    for part in (convolutions, norms, attention, pointwise, losses, optimizers, clipping):
+    parts = (convolutions, norms, attention, pointwise, losses, optimizers, clipping)
+    for part in parts + (points, masks, choices, gathers):
         part(store)
     save_fixture(out / "ops_torch.safetensors", store, ref)
