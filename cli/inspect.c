@@ -2,12 +2,13 @@
 #include "cli/options.h"
 #include "core/checkpoint.h"
 
-static const char usage[] = "usage: lethe inspect FILE|DIR\n\n"
-                            "Lists a run's last checkpoint, a checkpoint's folder or a .safetensors file: "
-                            "files with size and SHA-256 and\n"
-                            "whether they are whole, tensors with shape and dtype, the parameter count, the "
-                            "state and the recipe it came\n"
-                            "from. Exit status 1 if something is damaged.\n";
+static const char usage[] =
+    "usage: lethe inspect FILE|DIR\n\n"
+    "Lists a run's last checkpoint, a checkpoint's folder or a file of weights (.safetensors, .pth): "
+    "files with size and SHA-256 and\n"
+    "whether they are whole, tensors with shape and dtype, the parameter count, the "
+    "state and the recipe it came\n"
+    "from. Exit status 1 if something is damaged.\n";
 
 int cli_inspect(int argc, char **argv) {
     Error e = {0};

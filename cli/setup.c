@@ -4,14 +4,15 @@
 #include "core/device.h"
 #include "mim/classify.h"
 #include "mim/mae.h"
+#include "segment/task.h"
 
 #include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
-static const TaskClass *const classes[] = {&mae_class,
-                                           &classify_class}; /* in the order of the recipe's choices */
+static const TaskClass *const classes[] = {&mae_class, &classify_class,
+                                           &segment_class}; /* in the order of the recipe's choices */
 
 int setup_tables(const RecipeTable *tables[SETUP_TABLES]) {
     int n = 0;
@@ -29,9 +30,34 @@ int setup_tables(const RecipeTable *tables[SETUP_TABLES]) {
     return n;
 }
 
-/* A run's folder or a checkpoint stands for the recipe in it. */
+bool setup_recognise(const Weights *w, TaskGuess *guess, Error *e) {
+    for (int i = 0; i < COUNT(classes); i++) {
+        if (!classes[i]->recognise || !classes[i]->recognise(w, guess)) continue;
+        if (guess->recipe[0]) return true;
+        return error_set(e, ERROR_VALUE, "%s: is %s", weights_path(w), guess->what);
+    }
+    char name[SAFE_NAME_TEXT];
+    return error_set(e, ERROR_VALUE,
+                     "%s: its %" PRId64 " tensors are of no model that Lethe knows; the first is %s",
+                     weights_path(w), weights_count(w),
+                     weights_count(w) ? safe_name_text(weights_at(w, 0)->name, name) : "missing");
+}
+
+/* The recipe of the model that a file of weights holds. */
+static bool recipe_of_weights(Recipe **out, const char *path, char *const *set, int sets, Error *e) {
+    Weights *w;
+    TaskGuess guess;
+    if (!weights_open(&w, path, e)) return false;
+    bool fine = setup_recognise(w, &guess, e) &&
+                recipe_parse(out, path, guess.recipe, strlen(guess.recipe), set, sets, e);
+    weights_close(w);
+    return fine;
+}
+
+/* A run's folder or a checkpoint stands for the recipe in it; a file of weights for that of its model. */
 static bool recipe_of(Recipe **out, const char *path, char *const *set, int sets, Error *e) {
     char inside[FILE_PATH];
+    if (weights_begin(path)) return recipe_of_weights(out, path, set, sets, e);
     if (file_kind(path) != FILE_FOLDER) return recipe_open(out, path, set, sets, e);
     return file_join(inside, sizeof inside, path, "recipe.json", e) && recipe_open(out, inside, set, sets, e);
 }
@@ -147,6 +173,20 @@ fail:
         error_prefix(e, "%s", recipe);
     setup_close(u);
     return false;
+}
+
+bool setup_weights(Setup *u, const Checkpoint *c, Error *e) {
+    char name[SAFE_NAME_TEXT];
+    const Weights *w = checkpoint_file(c, CHECKPOINT_MODEL);
+    if (!task_load(&u->task, c, e)) return false;
+    int64_t more = 0, first = 0;
+    for (int64_t i = weights_count(w) - 1; i >= 0; i--)
+        if (!params_find(&u->task.params, weights_at(w, i)->name)) more++, first = i;
+    if (more && comm_first())
+        fprintf(stderr, "lethe: warning: %s: %" PRId64 " of its tensors are not in this model: %s%s\n",
+                weights_path(w), more, safe_name_text(weights_at(w, first)->name, name),
+                more > 1 ? " ..." : "");
+    return true;
 }
 
 bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderOptions *options, Error *e) {

@@ -27,9 +27,14 @@ typedef enum {
     SETUP_DEVICE = 4 /* may run on a GPU: takes the one the recipe asks for */
 } SetupParts;
 
+/* What a file of weights is, by the task that knows it. False, saying so, where none does or Lethe has no
+ * such model. */
+bool setup_recognise(const Weights *w, TaskGuess *guess, Error *e);
+
 /* Reads the recipe, binds every table, lists the data asked for and makes the model with fresh weights. A
- * recipe path that is a run's folder or a checkpoint takes the recipe.json in it. `checkpoint` (may be NULL):
- * whose classes the labels are. Threads are set. */
+ * recipe path that is a run's folder or a checkpoint takes the recipe.json in it; a file of weights stands
+ * for the recipe of the model they are recognised as. `checkpoint` (may be NULL): whose classes the labels
+ * are. Threads are set. */
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e);
 void setup_close(Setup *u);
@@ -39,6 +44,9 @@ bool setup_put(OptionList *set, const char *key, const char *value, char *text, 
 
 /* Takes this rank's GPU, if the recipe wants one and the machine has it. "auto" takes what there is. */
 bool setup_device(const RunSettings *run, bool exact, Error *e);
+
+/* task_load, which tells on stderr what a bare file holds beside the model. */
+bool setup_weights(Setup *u, const Checkpoint *c, Error *e);
 
 /* loader_open, whose errors then name the recipe. */
 bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderOptions *options, Error *e);

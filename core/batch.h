@@ -5,6 +5,15 @@
 
 #include "core/tensor.h"
 
+/* One mask of an image as its file has it: runs of pixels in column order, outside first (COCO's RLE). */
+typedef struct BatchMask {
+    int32_t image; /* place in the batch */
+    int32_t height, width;
+    int64_t runs;
+    const uint32_t *run;
+    int64_t id; /* the annotation's, or its number in its file */
+} BatchMask;
+
 typedef struct Batch {
     int n;                /* samples: of this rank */
     int whole;            /* samples that all ranks have together */
@@ -16,7 +25,17 @@ typedef struct Batch {
     const int32_t *identity; /* who is on it; -1 where unknown. ImageFolder: the class */
     Tensor target; /* f32 [n, classes]: soft targets after mixup/cutmix/smoothing; data NULL if unused */
     const int32_t *size; /* [n, 2]: height, width of the original file */
-    uint32_t epoch;      /* which pass over the data: keys masks and drop path */
+    /* Segmentation, training: `each` masks of every image, drawn among its own (again and again where it has
+     * fewer), under the same geometry as the image: [n, each, H, W], 0 .. 255 (128 and more: inside). 0 and
+     * NULL else. */
+    int each;
+    const uint8_t *mask;
+    /* Segmentation, evaluation: every mask of every image, as the files have them, in order of `image`. */
+    int64_t truths;
+    const BatchMask *truth;
+    const int32_t *fit; /* [n, 2]: height and width that the picture takes of the square, from its upper left;
+                           NULL where pictures are cropped (data.geometry) */
+    uint32_t epoch;     /* which pass over the data: keys masks and drop path */
 } Batch;
 
 /* Where batches come from. The training loop knows no more of data than this. */

@@ -20,7 +20,7 @@
 #define LETHE_CHECKPOINT_H
 
 #include "core/file.h"
-#include "core/safetensors.h"
+#include "core/weights.h"
 
 #include <stdio.h>
 
@@ -111,10 +111,10 @@ bool checkpoint_store_save(CheckpointStore *s, const CheckpointContents *content
 
 typedef struct Checkpoint Checkpoint;
 
-/* `path` is a run's folder, its checkpoints folder, one checkpoint, or a .safetensors file (then the
- * checkpoint has a model and nothing else). Of a run, `last` is taken; if that is damaged, the newest before
- * it that is whole, and `note` says so ("" otherwise). Every file's size and SHA-256 is checked first. A
- * damaged manifest is noted only, because the weights do not depend on it. */
+/* `path` is a run's folder, its checkpoints folder, one checkpoint, or any file of weights (core/weights.h;
+ * then the checkpoint has a model and nothing else). Of a run, `last` is taken; if that is damaged, the
+ * newest before it that is whole, and `note` says so ("" otherwise). Every file's size and SHA-256 is checked
+ * first. A damaged manifest is noted only, because the weights do not depend on it. */
 bool checkpoint_open(Checkpoint **out, const char *path, char note[CHECKPOINT_NOTE], Error *e);
 void checkpoint_close(Checkpoint *c); /* NULL is fine */
 
@@ -124,7 +124,7 @@ bool checkpoint_any(const char *run);
 const char *checkpoint_path(const Checkpoint *c);             /* the folder or file that was taken */
 const CheckpointState *checkpoint_state(const Checkpoint *c); /* NULL: a bare file */
 const char *checkpoint_recipe(const Checkpoint *c);           /* text; NULL: a bare file */
-const SafeFile *checkpoint_file(const Checkpoint *c, CheckpointPart part); /* NULL: has none */
+const Weights *checkpoint_file(const Checkpoint *c, CheckpointPart part); /* NULL: has none */
 /* The path of its manifest, if it has one and that is whole. */
 bool checkpoint_manifest(const Checkpoint *c, char path[FILE_PATH], Error *e);
 /* The names of the model's outputs, in order; count 0: the file has none. Give them back with
@@ -135,8 +135,9 @@ void checkpoint_classes_free(char **name, int count);
 /* A scalar of the state; NULL: not there. */
 const double *checkpoint_scalar(const CheckpointState *s, const char *name);
 
-/* A part and the tensors to fill from it. Strict: the names must be the same, as in PyTorch. Not strict:
- * names missing on either side are passed over; shapes and dtypes must still fit (safe_fits). */
+/* A part and the tensors to fill from it. Strict: the names must be the same, as in PyTorch, but a bare file
+ * may have more. Not strict: names missing on either side are passed over; shapes and dtypes must still fit
+ * (safe_fits). */
 typedef struct CheckpointWant {
     CheckpointPart part;
     NamedTensors into;
@@ -156,7 +157,7 @@ typedef struct KeyReport {
 bool checkpoint_keys(const Checkpoint *c, CheckpointPart part, NamedTensors into, KeyReport *out, Error *e);
 void key_report_close(KeyReport *k);
 
-/* Prints what is at `path` (as in checkpoint_open, or any .safetensors file): files with size, hash and
+/* Prints what is at `path` (as in checkpoint_open): files with size, hash and
  * whether they are whole, tensors with shape and dtype, parameter count, state and recipe. False, after all
  * that could be printed, if something is damaged. */
 bool checkpoint_describe(const char *path, FILE *out, Error *e);

@@ -22,7 +22,8 @@ bool checkpoint_classes_text(char **out, char *const *name, int count, Error *e)
 }
 
 bool checkpoint_classes(const Checkpoint *c, char ***name, int *count, Error *e) {
-    const SafeFile *f = checkpoint_file(c, CHECKPOINT_MODEL);
+    const Weights *w = checkpoint_file(c, CHECKPOINT_MODEL);
+    const SafeFile *f = w ? weights_safe(w) : NULL;
     const char *text = f ? safe_meta(f, CHECKPOINT_CLASSES) : NULL;
     JsonFile *doc = NULL;
     *name = NULL;

@@ -8,8 +8,8 @@ enum { RECIPE_CAP = 1 << 24 };
 
 struct Checkpoint {
     char path[FILE_PATH];
-    SafeFile *part[CHECKPOINT_PARTS];
-    bool bare; /* a .safetensors file alone: no state, no recipe */
+    Weights *part[CHECKPOINT_PARTS];
+    bool bare; /* a file of weights alone: no state, no recipe */
     CheckpointState state;
     char *recipe;
     bool has_manifest;
@@ -52,8 +52,7 @@ bool checkpoint_place(const char *path, CheckpointPlace *place, char folder[FILE
     if (has(path, "checkpoints") && !file_join(folder, FILE_PATH, path, "checkpoints", e)) return false;
     if (has_steps(folder)) return true;
     return error_set(e, ERROR_IO,
-                     "%s: holds no checkpoint; give a run's folder, a checkpoint or a .safetensors file",
-                     path);
+                     "%s: holds no checkpoint; give a run's folder, a checkpoint or a file of weights", path);
 }
 
 bool checkpoint_candidates(const char *folder, int64_t **steps, int64_t *count, Error *e) {
@@ -94,7 +93,7 @@ static Checkpoint *create(const char *path, Error *e) {
 
 void checkpoint_close(Checkpoint *c) {
     if (!c) return;
-    for (int i = 0; i < CHECKPOINT_PARTS; i++) safe_close(c->part[i]);
+    for (int i = 0; i < CHECKPOINT_PARTS; i++) weights_close(c->part[i]);
     mem_free(c->recipe);
     mem_free(c);
 }
@@ -117,7 +116,7 @@ static bool open_parts(Checkpoint *c, const CheckpointFiles *files, Error *e) {
     for (int i = 0; i < CHECKPOINT_PARTS; i++) {
         if (!checkpoint_files_find(files, checkpoint_part_file[i])) continue;
         if (!file_join(path, sizeof path, c->path, checkpoint_part_file[i], e) ||
-            !safe_open(&c->part[i], path, e))
+            !weights_open_safe(&c->part[i], path, e))
             return false;
     }
     return true;
@@ -176,7 +175,7 @@ static bool open_bare(Checkpoint **out, const char *path, Error *e) {
     Checkpoint *c = create(path, e);
     if (!c) return false;
     c->bare = true;
-    if (!safe_open(&c->part[CHECKPOINT_MODEL], path, e)) {
+    if (!weights_open(&c->part[CHECKPOINT_MODEL], path, e)) {
         checkpoint_close(c);
         return false;
     }
@@ -241,7 +240,7 @@ const char *checkpoint_recipe(const Checkpoint *c) {
     return c->recipe;
 }
 
-const SafeFile *checkpoint_file(const Checkpoint *c, CheckpointPart part) {
+const Weights *checkpoint_file(const Checkpoint *c, CheckpointPart part) {
     return c->part[part];
 }
 

@@ -29,9 +29,9 @@ static const char **sort_names(NamedTensors into, Error *e) {
     return name;
 }
 
-static bool compare_keys(const SafeFile *f, NamedTensors into, KeyReport *k, Error *e) {
+static bool compare_keys(const Weights *f, NamedTensors into, KeyReport *k, Error *e) {
     *k = (KeyReport){0};
-    int64_t entries = safe_count(f);
+    int64_t entries = weights_count(f);
     const char **sorted = sort_names(into, e);
     k->missing = mem_get((size_t)into.count * sizeof(char *));
     k->unexpected = mem_get((size_t)entries * sizeof(char *));
@@ -41,9 +41,9 @@ static bool compare_keys(const SafeFile *f, NamedTensors into, KeyReport *k, Err
         return error_memory(e, (size_t)(into.count + entries) * sizeof(char *));
     }
     for (int64_t i = 0; i < into.count; i++)
-        if (!safe_find(f, into.list[i].name)) k->missing[k->missing_count++] = into.list[i].name;
+        if (!weights_find(f, into.list[i].name)) k->missing[k->missing_count++] = into.list[i].name;
     for (int64_t i = 0; i < entries; i++) {
-        const char *name = safe_at(f, i)->name;
+        const char *name = weights_at(f, i)->name;
         if (!bsearch(name, sorted, (size_t)into.count, sizeof *sorted, compare_to_name))
             k->unexpected[k->unexpected_count++] = name;
     }
@@ -57,15 +57,15 @@ void key_report_close(KeyReport *k) {
     *k = (KeyReport){0};
 }
 
-static const SafeFile *file_of(const Checkpoint *c, CheckpointPart part, Error *e) {
-    const SafeFile *f = checkpoint_file(c, part);
+static const Weights *file_of(const Checkpoint *c, CheckpointPart part, Error *e) {
+    const Weights *f = checkpoint_file(c, part);
     if (!f) error_set(e, ERROR_STATE, "%s: has no %s", checkpoint_path(c), checkpoint_part_file[part]);
     return f;
 }
 
 bool checkpoint_keys(const Checkpoint *c, CheckpointPart part, NamedTensors into, KeyReport *out, Error *e) {
     *out = (KeyReport){0};
-    const SafeFile *f = file_of(c, part, e);
+    const Weights *f = file_of(c, part, e);
     return f && compare_keys(f, into, out, e);
 }
 
@@ -97,13 +97,13 @@ static void add_keys(Line *l, const char *title, const char *const *key, int64_t
 }
 
 /* The first tensor that does not fit in shape or dtype, and how many there are. */
-static void add_misfits(Line *l, const SafeFile *f, NamedTensors into) {
+static void add_misfits(Line *l, const Weights *f, NamedTensors into) {
     int64_t misfits = 0;
     for (int64_t i = 0; i < into.count; i++) {
-        const SafeEntry *x = safe_find(f, into.list[i].name);
+        const SafeEntry *x = weights_find(f, into.list[i].name);
         char name[SAFE_NAME_TEXT], have[224], want[96];
         Error ignored;
-        if (!x || safe_fits(f, x, into.list[i].tensor, &ignored) || misfits++ > 0) continue;
+        if (!x || weights_fits(f, x, into.list[i].tensor, &ignored) || misfits++ > 0) continue;
         add(l, "%stensor %s is %s in the file, %s in the model", l->used ? "; " : "",
             safe_name_text(x->name, name), safe_entry_text(x, have), tensor_text(into.list[i].tensor, want));
     }
@@ -113,26 +113,27 @@ static void add_misfits(Line *l, const SafeFile *f, NamedTensors into) {
 static bool check_want(const Checkpoint *c, const CheckpointWant *want, Error *e) {
     KeyReport keys;
     Line line = {.used = 0};
-    const SafeFile *f = file_of(c, want->part, e);
+    const Weights *f = file_of(c, want->part, e);
     if (!f || !compare_keys(f, want->into, &keys, e)) return false;
     if (want->strict) {
         add_keys(&line, "missing key(s)", keys.missing, keys.missing_count);
-        add_keys(&line, "unexpected key(s)", keys.unexpected, keys.unexpected_count);
+        if (checkpoint_recipe(c))
+            add_keys(&line, "unexpected key(s)", keys.unexpected, keys.unexpected_count);
     }
     key_report_close(&keys);
     add_misfits(&line, f, want->into);
     return line.used == 0 ||
-           error_set(e, ERROR_VALUE, "%s: does not fit this model: %s", safe_path(f), line.text);
+           error_set(e, ERROR_VALUE, "%s: does not fit this model: %s", weights_path(f), line.text);
 }
 
 bool checkpoint_read(const Checkpoint *c, const CheckpointWant *want, int n, Error *e) {
     for (int i = 0; i < n; i++)
         if (!check_want(c, &want[i], e)) return false;
     for (int i = 0; i < n; i++) {
-        const SafeFile *f = checkpoint_file(c, want[i].part);
+        const Weights *f = checkpoint_file(c, want[i].part);
         for (int64_t k = 0; k < want[i].into.count; k++) {
-            const SafeEntry *x = safe_find(f, want[i].into.list[k].name);
-            if (x && !safe_read(f, x, want[i].into.list[k].tensor, e)) return false;
+            const SafeEntry *x = weights_find(f, want[i].into.list[k].name);
+            if (x && !weights_read(f, x, want[i].into.list[k].tensor, e)) return false;
         }
     }
     return true;

@@ -12,9 +12,9 @@ static void put_text(FILE *out, const char *text) {
     for (; *text; text++) fputc(*text != '\n' && iscntrl((unsigned char)*text) ? '?' : *text, out);
 }
 
-static void show_tensors(const SafeFile *f, FILE *out) {
-    for (int64_t i = 0; i < safe_count(f); i++) {
-        const SafeEntry *x = safe_at(f, i);
+static void show_tensors(const Weights *f, FILE *out) {
+    for (int64_t i = 0; i < weights_count(f); i++) {
+        const SafeEntry *x = weights_at(f, i);
         char name[SAFE_NAME_TEXT], text[224];
         safe_name_text(x->name, name);
         name[strlen(name) - 1] = '\0'; /* without the quotes */
@@ -23,6 +23,7 @@ static void show_tensors(const SafeFile *f, FILE *out) {
 }
 
 static void show_metadata(const SafeFile *f, FILE *out) {
+    if (!f) return;
     char key[SAFE_NAME_TEXT], value[SAFE_NAME_TEXT];
     for (int i = 0; i < safe_meta_count(f); i++) {
         const SafeMeta *m = safe_meta_at(f, i);
@@ -30,19 +31,22 @@ static void show_metadata(const SafeFile *f, FILE *out) {
     }
 }
 
-/* The header line of a file, and with `list` every tensor. */
-static bool show_weights(const char *path, bool list, FILE *out, Error *e) {
-    SafeFile *f;
+/* The header line of a file, and with `list` every tensor. `own`: it lies in a checkpoint. */
+static bool show_weights(const char *path, bool own, bool list, FILE *out, Error *e) {
+    Weights *f;
     int64_t elements = 0;
-    if (!safe_open(&f, path, e)) return false;
-    for (int64_t i = 0; i < safe_count(f); i++) elements += safe_entry_count(safe_at(f, i));
-    fprintf(out, "%s: %" PRId64 " tensors, %" PRId64 " %s\n", file_base(path), safe_count(f), elements,
+    if (!(own ? weights_open_safe : weights_open)(&f, path, e)) return false;
+    for (int64_t i = 0; i < weights_count(f); i++) elements += safe_entry_count(weights_at(f, i));
+    fprintf(out, "%s: %" PRId64 " tensors, %" PRId64 " %s\n", file_base(path), weights_count(f), elements,
             list ? "parameters" : "values");
     if (list) {
-        show_metadata(f, out);
+        show_metadata(weights_safe(f), out);
         show_tensors(f, out);
     }
-    safe_close(f);
+    if (weights_ignored(f))
+        fprintf(out, "  and %" PRId64 " tensors beside the model's, which are passed over\n",
+                weights_ignored(f));
+    weights_close(f);
     return true;
 }
 
@@ -54,7 +58,7 @@ static bool show_file(const char *path, FILE *out, Error *e) {
     put_text(out, path);
     fprintf(out, "\nsize        %s (%" PRIu64 " bytes)\nsha256      %s\n", checkpoint_bytes_text(bytes, size),
             bytes, sha256);
-    return show_weights(path, true, out, e);
+    return show_weights(path, false, true, out, e);
 }
 
 static void show_state(const CheckpointState *s, FILE *out) {
@@ -121,7 +125,7 @@ static bool show_folder(const char *folder, FILE *out, Error *e) {
     for (int i = 0; i < CHECKPOINT_PARTS; i++) {
         if (!checkpoint_files_find(&files, checkpoint_part_file[i])) continue;
         bool ok = file_join(path, sizeof path, folder, checkpoint_part_file[i], &now) &&
-                  show_weights(path, i == CHECKPOINT_MODEL, out, &now);
+                  show_weights(path, true, i == CHECKPOINT_MODEL, out, &now);
         if (!ok && whole) *e = now;
         whole = whole && ok;
     }

@@ -5,20 +5,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool take(Task *task, const SafeFile *f, const SafeEntry *x, Param *q, bool *used, Error *e) {
+static bool take(Task *task, const Weights *f, const SafeEntry *x, Param *q, bool *used, Error *e) {
     Tensor from = {
         .ndim = x->ndim < TENSOR_MAX_DIM ? x->ndim : TENSOR_MAX_DIM, .dtype = DT_F32, .name = x->name};
     memcpy(from.dim, x->dim, sizeof from.dim < sizeof x->dim ? sizeof from.dim : sizeof x->dim);
     *used = false;
     if (x->ndim > TENSOR_MAX_DIM) return true;
     if (!(from.data = mem_get(tensor_bytes(&from)))) return error_memory(e, tensor_bytes(&from));
-    bool fine = safe_read_real(f, x, tensor_real(&from), tensor_count(&from), e);
+    bool fine = weights_read_real(f, x, tensor_real(&from), tensor_count(&from), e);
     if (fine) {
         char a[96], b[96];
         Adapt what = task->class->adapt(task, q->name, &from, q);
         *used = what == ADAPT_TAKEN;
         if (what == ADAPT_REFUSED)
-            fine = error_set(e, ERROR_VALUE, "%s: %s is %s there and %s here", safe_path(f), q->name,
+            fine = error_set(e, ERROR_VALUE, "%s: %s is %s there and %s here", weights_path(f), q->name,
                              tensor_text(&from, a), tensor_text(&q->tensor, b));
     }
     mem_free(from.data);
@@ -34,29 +34,36 @@ PRINTF_LIKE(3, 4) static void note_add(char *note, size_t size, const char *form
     va_end(args);
 }
 
+/* Parameter `name` of a file, which may be of a model of another kind. */
+static const SafeEntry *find(const Task *task, const Weights *f, const char *name) {
+    char other[96];
+    const SafeEntry *x = weights_find(f, name);
+    return !x && task->class->foreign && task->class->foreign(name, other) ? weights_find(f, other) : x;
+}
+
 bool task_init_from(Task *task, const char *path, char *note, size_t note_size, Error *e) {
     enum { NAMED = 3 };
     Checkpoint *c = NULL;
     char warn[CHECKPOINT_NOTE], fresh[400] = "";
     if (!checkpoint_open(&c, path, warn, e)) return false;
     /* as in task_load: the averages where there are any */
-    const SafeFile *f = checkpoint_file(c, CHECKPOINT_MODEL), *ema = checkpoint_file(c, CHECKPOINT_EMA);
+    const Weights *f = checkpoint_file(c, CHECKPOINT_MODEL), *ema = checkpoint_file(c, CHECKPOINT_EMA);
     Params *p = &task->params;
-    int64_t taken = 0, left = 0, fresh_count = 0;
+    int64_t taken = 0, left = weights_count(f), fresh_count = 0;
     bool fine = true;
     for (int i = 0; i < p->count && fine; i++) {
         const char *name = p->list[i]->name;
-        const SafeEntry *average = ema ? safe_find(ema, name) : NULL,
-                        *x = average ? average : safe_find(f, name);
+        const SafeEntry *average = ema ? find(task, ema, name) : NULL,
+                        *x = average ? average : find(task, f, name);
         bool used = false;
         if (x) fine = take(task, average ? ema : f, x, p->list[i], &used, e);
         taken += used;
+        left -= x != NULL;
         if (!used && fresh_count++ < NAMED) note_add(fresh, sizeof fresh, " %s", name);
     }
-    for (int64_t i = 0; i < safe_count(f); i++) left += !params_find(p, safe_at(f, i)->name);
     if (fine && taken == 0)
         fine = error_set(e, ERROR_VALUE, "%s: none of its %" PRId64 " tensors is in this model", path,
-                         safe_count(f));
+                         weights_count(f));
     if (fine) {
         task->class->prepare(task, true);
         note[0] = '\0';

@@ -7,7 +7,7 @@
 #include "core/recipe.h"
 
 typedef enum { OPTIM_ADAMW, OPTIM_SGD, OPTIM_LARS } OptimKind;
-typedef enum { SCHEDULE_COSINE, SCHEDULE_CONSTANT } ScheduleKind;
+typedef enum { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_STEP } ScheduleKind;
 
 #define OPTIM_FIELDS(X)                                                                                      \
     X(CHOICE, kind, "optim.name", "\"adamw\"", 0, 0, "adamw|sgd|lars", "the optimizer")                      \
@@ -32,9 +32,12 @@ typedef struct OptimSettings {
 extern const RecipeTable optim_table;
 
 #define SCHEDULE_FIELDS(X)                                                                                   \
-    X(CHOICE, kind, "schedule.name", "\"cosine\"", 0, 0, "cosine|constant", "shape after the warm-up")       \
+    X(CHOICE, kind, "schedule.name", "\"cosine\"", 0, 0, "cosine|constant|step", "shape after the warm-up")  \
     X(REAL, warmup, "schedule.warmup_epochs", "0", 0, 1e6, "", "epochs of linear warm-up from 0")            \
-    X(REAL, min_lr, "schedule.min_lr", "0", 0, 1e3, "", "where the cosine ends")
+    X(REAL, min_lr, "schedule.min_lr", "0", 0, 1e3, "", "where the cosine ends")                             \
+    X(REAL3, drops, "schedule.drops", "[0, 0, 0]", 0, 1e6, "",                                               \
+      "step: epochs from which on the rate is less; 0: none")                                                \
+    X(REAL, drop_factor, "schedule.drop_factor", "0.1", 0, 1, "", "step: times this, each time")
 typedef struct ScheduleSettings {
     RECIPE_MEMBERS(SCHEDULE_FIELDS)
 } ScheduleSettings;

@@ -17,6 +17,7 @@ bool plan_open(const PlanJob *job, Error *e) {
 static Batch batch_of(const Task *task, int64_t n) {
     return (Batch){.n = (int)n,
                    .whole = (int)n,
+                   .each = task->masks,
                    .image = {.ndim = 4, .dim = {n, 3, task->image_size, task->image_size}, .dtype = DT_F32}};
 }
 

@@ -45,21 +45,30 @@ static void short_line(char *out, size_t size, const Progress *p) {
              p->step, p->steps, p->loss, p->lr, p->rate < 100, p->rate, left);
 }
 
-void progress_bar(char *out, size_t size, int width, const Progress *p) {
-    char line[LINE], bar[BAR_MOST + 1] = "";
-    const int frame = 3; /* two brackets and a space */
-    progress_line(line, sizeof line, p);
-    if (width - (int)strlen(line) - frame < BAR_LEAST && p->steps > 0) short_line(line, sizeof line, p);
-    int room = width - (int)strlen(line) - frame;
+enum { FRAME = 3 /* two brackets and a space */ };
+
+void progress_share(char *out, size_t size, int width, double share, const char *line) {
+    char bar[BAR_MOST + 1] = "";
+    int room = width - (int)strlen(line) - FRAME;
     if (room > BAR_MOST) room = BAR_MOST;
-    if (room < BAR_LEAST || p->steps <= 0) {
+    if (room < BAR_LEAST) {
         snprintf(out, size, "%.*s", width > 0 ? width : 0, line);
         return;
     }
-    double share = (double)p->step / (double)p->steps;
     int full = (int)((share < 0 ? 0 : share > 1 ? 1 : share) * room);
     memset(bar, ' ', (size_t)room);
     memset(bar, '#', (size_t)full);
     if (full < room) bar[full] = '>';
     snprintf(out, size, "[%s] %s", bar, line);
+}
+
+void progress_bar(char *out, size_t size, int width, const Progress *p) {
+    char line[LINE];
+    progress_line(line, sizeof line, p);
+    if (p->steps <= 0) {
+        snprintf(out, size, "%.*s", width > 0 ? width : 0, line);
+        return;
+    }
+    if (width - (int)strlen(line) - FRAME < BAR_LEAST) short_line(line, sizeof line, p);
+    progress_share(out, size, width, (double)p->step / (double)p->steps, line);
 }

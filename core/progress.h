@@ -19,6 +19,9 @@ void progress_line(char *out, size_t size, const Progress *p);
 /* The same with "[####>      ] " before it where at least ten columns are left; at most `width` columns. */
 void progress_bar(char *out, size_t size, int width, const Progress *p);
 
+/* A bar of a share 0 .. 1 before any line, the same way. */
+void progress_share(char *out, size_t size, int width, double share, const char *line);
+
 /* "0:07", "12:34", "1:02:03", "2d 03:04:05"; "?" if negative. */
 void progress_time(char out[32], double seconds);
 

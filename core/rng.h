@@ -18,6 +18,7 @@ typedef enum {               /* values are part of every checkpoint's meaning: a
                RNG_EVAL,     /* fixed masks and crops of evaluation */
                RNG_TEST,     /* tests and probes */
                RNG_UNLEARN,  /* relabelling, forget batches */
+               RNG_PROMPT,   /* points, boxes and masks that training prompts a segmenter with */
 } RngPurpose;
 
 typedef struct Rng {

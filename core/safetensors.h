@@ -13,6 +13,7 @@
 #define LETHE_SAFETENSORS_H
 
 #include "core/hash.h"
+#include "core/input.h"
 #include "core/sink.h"
 #include "core/tensor.h"
 
@@ -74,6 +75,8 @@ typedef struct SafeFile SafeFile;
 bool safe_open(SafeFile **out, const char *path, Error *e);
 /* The same from memory, borrowed until safe_close; `name` is for messages. */
 bool safe_open_bytes(SafeFile **out, const char *name, const void *bytes, size_t size, Error *e);
+/* Takes over the input, whether it succeeds or not. */
+bool safe_open_input(SafeFile **out, Input in, Error *e);
 void safe_close(SafeFile *f); /* NULL is fine */
 
 const char *safe_path(const SafeFile *f);

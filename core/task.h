@@ -7,6 +7,7 @@
 #include "core/params.h"
 #include "core/recipe.h"
 #include "core/step.h"
+#include "core/weights.h"
 
 typedef struct Metric {
     const char *name; /* static */
@@ -26,6 +27,13 @@ typedef struct Task Task;
 
 typedef enum { ADAPT_TAKEN, ADAPT_LEFT /* the parameter begins anew */, ADAPT_REFUSED } Adapt;
 
+/* What a file of weights turned out to be. An empty recipe: it is known, but Lethe has no such model. */
+typedef struct TaskGuess {
+    char what[160];    /* for people: "SAM ViT-B", "MAE ViT-L/16 with its decoder" */
+    char recipe[1024]; /* JSON of the keys that make this model: {"task": "segment", "model": {"size":
+                          "base"}} */
+} TaskGuess;
+
 typedef struct TaskClass {
     const char *name;             /* the recipe's "task" */
     const RecipeTable *tables[4]; /* model.* fields; NULL-terminated */
@@ -38,6 +46,11 @@ typedef struct TaskClass {
     /* --init: takes this tensor of a file into that parameter, if it can be used. Position tables are
      * interpolated, heads of other sizes left as they are. */
     Adapt (*adapt)(Task *task, const char *name, const Tensor *from, Param *to);
+    /* --init from a model of another kind: the name under which its file has this parameter; false: it has
+     * none. NULL: no other kind is of use. */
+    bool (*foreign)(const char *name, char other[96]);
+    /* Are these weights of a model of this task, by their names and shapes? NULL: never. */
+    bool (*recognise)(const Weights *w, TaskGuess *out);
     /* Mean loss over the batch, on the tape; `each` (may be NULL) receives f32 [B], the samples' own. */
     Tensor *(*loss)(Task *task, Step *s, const Batch *batch, Tensor **each);
     /* What the model says: [B, K] f32 or bf16 (logits; reconstructed patches in order). */
@@ -49,6 +62,7 @@ typedef struct TaskClass {
     bool (*evaluate)(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e);
     bool reads_pixels; /* the loss compares with them: they stay f32 where the GPU normalises for a bf16 model
                         */
+    bool wants_masks;  /* Batch.mask in training, Batch.truth in evaluation */
     bool draws_each;   /* draw is worth a picture an image, not one for all */
     /* One picture of the batch. For each sample `note` receives what is found about it, as the inside of a
      * JSON object: "\"psnr\": 21.3". NULL: not wanted. */
@@ -63,6 +77,8 @@ struct Task {
     int least_batch;         /* samples that a training step must have at least (batch norm: 2) */
     int image_size;          /* side of the square the batches must have */
     int classes;             /* of the model's outputs; 0: has none */
+    int masks;               /* an image, that a plan counts on where a batch has none */
+    bool varies;             /* steps differ in their shapes: none is captured as a graph */
     char *const *class_name; /* [names]; borrowed */
     int names; /* of classes; 0: the data has none. The model may have more classes than names */
     const double *mean, *std; /* of the normalisation, per channel: to draw and to undo it */

@@ -11,7 +11,7 @@
 
 #define RUN_FIELDS(X)                                                                                        \
     X(TEXT, about, "about", "\"\"", 0, 500, "", "a line that says what the recipe is for")                   \
-    X(CHOICE, task, "task", "\"mae\"", 0, 0, "mae|classify", "what is trained")                              \
+    X(CHOICE, task, "task", "\"mae\"", 0, 0, "mae|classify|segment", "what is trained")                      \
     X(INT, seed, "seed", "0", 0, 9007199254740992, "",                                                       \
       "of weights, order, augmentation, masks: of everything random")                                        \
     X(CHOICE, device, "device", "\"auto\"", 0, 0, "auto|cpu|cuda", "where it runs")                          \

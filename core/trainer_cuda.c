@@ -366,7 +366,8 @@ bool trainer_cuda_update(Trainer *t, int64_t index, TrainResult *out, Error *e) 
     double sum[2] = {0, stop_asked() != 0}; /* images, stop */
     g->images = 0;
     optim_cuda_step(&g->optim, index + 1, out->lr);
-    bool captured = t->set->cuda_graph && t->set->accumulate == 1 && !trace_on() && !t->step->clock;
+    bool captured =
+        t->set->cuda_graph && !t->task->varies && t->set->accumulate == 1 && !trace_on() && !t->step->clock;
     if (captured ? !update_captured(t, index, e) : !gradients(t, index, e)) return false;
     if (!captured) optimizer_run(t);
     sum[0] = (double)g->images;

@@ -2,6 +2,7 @@
 
 #include "core/comm.h"
 #include "mim/classify_draw.h"
+#include "mim/recognise.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -200,6 +201,7 @@ static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_MET
 const TaskClass classify_class = {
     .name = "classify",
     .tables = {&vit_table, &classify_table},
+    .recognise = classify_recognise,
     .create = create,
     .destroy = destroy,
     .prepare = prepare,

@@ -2,6 +2,7 @@
 
 #include "core/comm.h"
 #include "mim/mae_draw.h"
+#include "mim/recognise.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -309,6 +310,7 @@ static bool evaluate(Task *task, Step *s, Source *source, Metric metric[TASK_MET
 const TaskClass mae_class = {
     .name = "mae",
     .tables = {&vit_table, &mae_table},
+    .recognise = mae_recognise,
     .create = create,
     .destroy = destroy,
     .prepare = prepare,

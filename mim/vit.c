@@ -196,25 +196,27 @@ static int64_t clamp(int64_t i, int64_t n) {
     return i < 0 ? 0 : i >= n ? n - 1 : i;
 }
 
-void vit_resize_positions(const Tensor *from, Tensor *to) {
-    int64_t d = tensor_last(from), g = (int64_t)llround(sqrt((double)(from->dim[1] - 1)));
-    int64_t h = (int64_t)llround(sqrt((double)(to->dim[1] - 1)));
-    const real *src = tensor_real(from);
-    real *dst = tensor_real(to);
-    memcpy(dst, src, (size_t)d * sizeof *dst);
+void vit_resize_grid(const real *from, int64_t g, real *to, int64_t h, int64_t d) {
     for (int64_t y = 0; y < h; y++)
         for (int64_t x = 0; x < h; x++) {
             double sy = ((double)y + 0.5) * (double)g / (double)h - 0.5,
                    sx = ((double)x + 0.5) * (double)g / (double)h - 0.5;
             int64_t y0 = (int64_t)floor(sy), x0 = (int64_t)floor(sx);
-            real *row = dst + (1 + y * h + x) * d;
+            real *row = to + (y * h + x) * d;
             for (int64_t k = 0; k < d; k++) {
                 double sum = 0;
                 for (int64_t i = y0 - 1; i <= y0 + 2; i++)
                     for (int64_t j = x0 - 1; j <= x0 + 2; j++)
                         sum += cubic(sy - (double)i) * cubic(sx - (double)j) *
-                               (double)src[(1 + clamp(i, g) * g + clamp(j, g)) * d + k];
+                               (double)from[(clamp(i, g) * g + clamp(j, g)) * d + k];
                 row[k] = (real)sum;
             }
         }
+}
+
+void vit_resize_positions(const Tensor *from, Tensor *to) {
+    int64_t d = tensor_last(from), g = (int64_t)llround(sqrt((double)(from->dim[1] - 1)));
+    int64_t h = (int64_t)llround(sqrt((double)(to->dim[1] - 1)));
+    memcpy(tensor_real(to), tensor_real(from), (size_t)d * sizeof(real));
+    vit_resize_grid(tensor_real(from) + d, g, tensor_real(to) + d, h, d);
 }

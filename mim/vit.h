@@ -88,5 +88,7 @@ void vit_sincos(Tensor *pos_embed, int64_t grid);
 /* Resizes a [1, 1 + g g, D] table to [1, 1 + h h, D]: row 0 kept, the rest bicubic as torch's interpolate
  * (a = -0.75, align_corners false), as MAE's interpolate_pos_embed. */
 void vit_resize_positions(const Tensor *from, Tensor *to);
+/* The same of a grid alone: from [g, g, D] to [h, h, D]. */
+void vit_resize_grid(const real *from, int64_t g, real *to, int64_t h, int64_t d);
 
 #endif
