@@ -14,7 +14,10 @@ Augment augment_of(const DataSettings *set, int size, bool train) {
         float mean = (float)set->mean[c], std = (float)set->std[c];
         double colour = rint(255.0 * set->mean[c]);
         a.fill[c] = (uint8_t)(colour > 255.0 ? 255.0 : colour);
-        for (int v = 0; v < 256; v++) a.value[c][v] = ((float)v / 255.0f - mean) / std;
+        float level = (float)(255.0 * set->mean[c]), spread = (float)(255.0 * set->std[c]);
+        for (int v = 0; v < 256; v++)
+            a.value[c][v] = set->geometry == GEOMETRY_CROP ? ((float)v / 255.0f - mean) / std
+                                                           : ((float)v - level) / spread;
     }
     return a;
 }
@@ -25,6 +28,8 @@ void augment_scratch_free(AugmentScratch *s) {
     image_free(&s->sized);
     image_free(&s->other);
     resize_free(&s->resizer);
+    sample_axis_free(&s->x);
+    sample_axis_free(&s->y);
 }
 
 /* -------------------------------------------------------------------------------------------- crops --- */

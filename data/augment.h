@@ -11,9 +11,18 @@
 
 #include "core/rng.h"
 #include "data/resize.h"
+#include "data/sample.h"
 #include "data/settings.h"
 
-enum { AUGMENT_CROP, AUGMENT_FLIP, AUGMENT_JITTER, AUGMENT_RANDAUGMENT, AUGMENT_ERASE }; /* rng_sub */
+enum {
+    AUGMENT_CROP,
+    AUGMENT_FLIP,
+    AUGMENT_JITTER,
+    AUGMENT_RANDAUGMENT,
+    AUGMENT_ERASE,
+    AUGMENT_SCALE,
+    AUGMENT_OBJECTS
+}; /* rng_sub */
 
 /* What is the same for all images. Read only, shared by all threads. */
 typedef struct Augment {
@@ -23,7 +32,8 @@ typedef struct Augment {
     bool shrink; /* JPEG crops may be shrunk while decoded */
     bool raw;    /* the result stays bytes, [size, size, 3]: the GPU normalises; nothing is erased */
     ImageOptions limits;
-    float value[3][256]; /* (v / 255 - mean) / std in float */
+    float value[3][256]; /* of each byte, normalised, in float: (v / 255 - mean) / std as torchvision has it,
+                            or, with another geometry than crop, (v - 255 mean) / (255 std) as SAM */
     uint8_t fill[3];     /* the mean colour, for what turning and shifting uncover */
 } Augment;
 
@@ -34,6 +44,7 @@ Augment augment_of(const DataSettings *set, int size, bool train);
 typedef struct AugmentScratch {
     Image part, upright, sized, other;
     Resizer resizer;
+    SampleAxis x, y; /* data/fit.h */
 } AugmentScratch;
 void augment_scratch_free(AugmentScratch *s);
 

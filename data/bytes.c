@@ -21,7 +21,7 @@ bool bytes_reserve(Bytes *b, size_t capacity, Error *e) {
 
 bool bytes_append(Bytes *b, const void *data, size_t size, Error *e) {
     if (!bytes_reserve(b, b->size + size, e)) return false;
-    memcpy(b->data + b->size, data, size);
+    if (size) memcpy(b->data + b->size, data, size); /* data may be NULL where there is none */
     b->size += size;
     return true;
 }

@@ -10,7 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool dataset_add(Dataset *d, const char *path, int32_t label, Error *e) {
+/* The text may still move, so a path is its offset + 1 until dataset_open has seen them all. */
+static bool keep_path(Dataset *d, const char *path, const char **place, Error *e) {
+    *place = (const char *)(path ? (uintptr_t)d->text.size + 1 : 0);
+    return !path || bytes_append(&d->text, path, strlen(path) + 1, e);
+}
+
+static void fix_path(const Dataset *d, const char **path) {
+    uintptr_t place = (uintptr_t)*path;
+    *path = place ? (const char *)d->text.data + (place - 1) : NULL;
+}
+
+static bool add(Dataset *d, const char *path, const char *mask, int32_t label, Error *e) {
     if ((size_t)d->count == d->capacity) {
         size_t capacity = d->capacity ? 2 * d->capacity : 1024;
         Sample *grown = mem_resize(d->sample, capacity * sizeof *grown);
@@ -18,19 +29,18 @@ bool dataset_add(Dataset *d, const char *path, int32_t label, Error *e) {
         d->sample = grown;
         d->capacity = capacity;
     }
-    /* The text may still move, so a path is its offset + 1 until dataset_open has seen them all. */
-    uintptr_t place = path ? d->text.size + 1 : 0;
-    if (path && !bytes_append(&d->text, path, strlen(path) + 1, e)) return false;
-    d->sample[d->count] = (Sample){(const char *)place, d->count, label, label};
-    d->count++;
+    Sample s = {.id = d->count, .label = label, .identity = label};
+    if (!keep_path(d, path, &s.path, e) || !keep_path(d, mask, &s.mask, e)) return false;
+    d->sample[d->count++] = s;
     return true;
 }
 
-static void fix_paths(Dataset *d) {
-    for (int64_t i = 0; i < d->count; i++) {
-        uintptr_t place = (uintptr_t)d->sample[i].path;
-        d->sample[i].path = place ? (const char *)d->text.data + (place - 1) : NULL;
-    }
+bool dataset_add(Dataset *d, const char *path, int32_t label, Error *e) {
+    return add(d, path, NULL, label, e);
+}
+
+bool dataset_add_pair(Dataset *d, const char *path, const char *mask, Error *e) {
+    return add(d, path, mask, -1, e);
 }
 
 bool dataset_add_class(Dataset *d, const char *name, Error *e) {
@@ -49,24 +59,30 @@ bool dataset_add_class(Dataset *d, const char *name, Error *e) {
 
 /* ------------------------------------------------------------------------------------------ layout --- */
 
-static bool holds_images(const char *folder, bool *out, Error *e) {
+/* Of a folder: flat, or what lies beside its first .jpg, if there are images in it. */
+static bool find_folder_layout(int *out, const char *folder, Error *e) {
     FileList list;
+    char path[FILE_PATH];
     if (!file_list_open(&list, folder, e)) return false;
-    *out = false;
-    for (int64_t i = 0; i < list.count; i++) *out |= list.name[i][0] != '.' && walk_is_image(list.name[i]);
+    *out = LAYOUT_FOLDER;
+    bool ok = true, told = false;
+    for (int64_t i = 0; ok && !told && i < list.count; i++) {
+        const char *name = list.name[i];
+        if (name[0] == '.' || !walk_is_image(name)) continue;
+        *out = LAYOUT_FLAT;
+        if (walk_is_png(name)) continue;
+        ok = file_join(path, sizeof path, folder, name, e);
+        if (ok) *out = dataset_pair_layout(path);
+        told = true;
+    }
     file_list_close(&list);
-    return true;
+    return ok;
 }
 
 static bool find_layout(int *out, const char *path, Error *e) {
     FileKind kind = file_kind(path);
     const char *dot = strrchr(path, '.');
-    bool images;
-    if (kind == FILE_FOLDER && !dataset_is_idx(path)) {
-        if (!holds_images(path, &images, e)) return false;
-        *out = images ? LAYOUT_FLAT : LAYOUT_FOLDER;
-        return true;
-    }
+    if (kind == FILE_FOLDER && !dataset_is_idx(path)) return find_folder_layout(out, path, e);
     if (kind == FILE_NONE) return error_set(e, ERROR_IO, "%s: there is no such file or folder", path);
     if (dataset_is_idx(path)) {
         *out = LAYOUT_IDX;
@@ -87,6 +103,12 @@ static bool list(Dataset *d, const DataSettings *set, bool train, Error *e) {
         return dataset_list_flat(d, e);
     case LAYOUT_IDX:
         return dataset_list_idx(d, train, e);
+    case LAYOUT_MASKS:
+        return dataset_list_masks(d, set->masks, e);
+    case LAYOUT_SA1B:
+        return dataset_list_sa1b(d, e);
+    case LAYOUT_HQSEG:
+        return dataset_list_hqseg(d, train, set->partial, e);
     default:
         return dataset_list_coco(d, set->images, e);
     }
@@ -159,7 +181,10 @@ static bool fill(Dataset *d, const char *path, const DataSettings *set, bool tra
     d->lenient = set->corrupt == CORRUPT_SKIP;
     if (d->layout == LAYOUT_AUTO && !find_layout(&d->layout, path, e)) return false;
     if (!list(d, set, train, e)) return false;
-    fix_paths(d);
+    for (int64_t i = 0; i < d->count; i++) {
+        fix_path(d, &d->sample[i].path);
+        fix_path(d, &d->sample[i].mask);
+    }
     return true;
 }
 
@@ -239,12 +264,13 @@ const char *dataset_name(const Dataset *d, int64_t i, char *buffer, size_t size)
 }
 
 bool dataset_describe(const Dataset *d, int64_t i, char *line, size_t size, Error *e) {
-    char hash[HASH_TEXT], name[FILE_PATH];
+    char hash[HASH_TEXT], mask[HASH_TEXT], name[FILE_PATH];
     const Sample *s = &d->sample[i];
     size_t bytes = (size_t)d->width * (size_t)d->height;
     bool ok = s->path ? hash_file(s->path, hash, NULL, e)
                       : hash_bytes(d->pixel + (size_t)s->id * bytes, bytes, hash, e);
-    if (!ok && !d->lenient) return false;
+    bool masked = s->mask && hash_file(s->mask, mask, NULL, e);
+    if (!(ok && masked == !!s->mask) && !d->lenient) return false;
     JsonWriter w = json_writer(line, size, 0);
     json_put_open(&w, NULL, '{');
     json_put_int(&w, "id", s->id);
@@ -254,6 +280,7 @@ bool dataset_describe(const Dataset *d, int64_t i, char *line, size_t size, Erro
     } else {
         json_put_null(&w, "sha256");
     }
+    if (masked) json_put_text(&w, "mask_sha256", mask);
     if (s->identity >= 0) {
         json_put_text(&w, "identity", d->class_name[s->identity]);
     } else {

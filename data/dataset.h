@@ -5,7 +5,14 @@
  *     flat     DIR/.../IMAGE                                  none (-1)
  *     idx      DIR of MNIST's files (test: t10k-*), or one    label from the labels file; identity none
  *     coco     a COCO JSON file                               none here; data/coco.h has the annotations
- *     auto     by what is there: a .json file; *idx3-ubyte files; images in DIR itself; else folder
+ *     masks    DIR/.../NAME.jpg and, beside it, NAME.png, or  none; data/masks.h reads the masks
+ *              NAME.png and NAME_mask.png; or the masks in
+ *              data.masks, under the same names with .png
+ *     sa1b     DIR/.../NAME.jpg with NAME.json beside it      none; data/sa1b.h
+ *     hqseg    the folder of HQSeg-44K's sets: data.train     none
+ *              those for training, data.test for validation
+ *     auto     by what is there: a .json file; *idx3-ubyte files; images in DIR itself, and then sa1b, masks
+ *              or flat by what lies beside the first .jpg; else folder
  *
  * Images are files named .jpg, .jpeg or .png in any case; names that begin with a dot are passed over. Within
  * a class (or flat) files are sorted by path with numbers by value: 2.jpg before 10.jpg. A sample's id is its
@@ -23,6 +30,7 @@
 
 typedef struct Sample {
     const char *path; /* the file; NULL in an IDX file */
+    const char *mask; /* the file of its mask or masks; NULL: none, or not in a file of its own */
     int64_t id;
     int32_t label, identity; /* -1: none */
 } Sample;
@@ -61,12 +69,14 @@ bool dataset_pixels(const Dataset *d, int64_t i, Image *out, Error *e);
 const char *dataset_name(const Dataset *d, int64_t i, char *buffer, size_t size);
 
 /* The line of the manifest: {"id":3,"path":"...","sha256":"...","identity":"s01"}. The hash is computed here,
- * of the file (idx: of the image's bytes). An identity is the class's name, or null. */
+ * of the file (idx: of the image's bytes). An identity is the class's name, or null. With a file of masks
+ * also "mask_sha256". */
 bool dataset_describe(const Dataset *d, int64_t i, char *line, size_t size, Error *e);
 
 /* ------------------------------------------------------------------------- for the layouts' own files --- */
 
 bool dataset_add(Dataset *d, const char *path, int32_t label, Error *e); /* path: copied; may be NULL */
+bool dataset_add_pair(Dataset *d, const char *path, const char *mask, Error *e); /* mask: may be NULL */
 bool dataset_add_class(Dataset *d, const char *name, Error *e);
 
 bool dataset_list_folder(Dataset *d, Error *e);
@@ -74,6 +84,14 @@ bool dataset_list_classes(Dataset *d, Error *e); /* folder: the classes only, no
 bool dataset_list_flat(Dataset *d, Error *e);
 bool dataset_list_idx(Dataset *d, bool train, Error *e);
 bool dataset_list_coco(Dataset *d, const char *images, Error *e);
+bool dataset_list_masks(Dataset *d, const char *masks, Error *e); /* masks: data.masks */
+bool dataset_list_sa1b(Dataset *d, Error *e);
+bool dataset_list_hqseg(Dataset *d, bool train, bool partial, Error *e);
+
+/* What lies beside an image of LAYOUT_MASKS or LAYOUT_SA1B; flat: neither. */
+int dataset_pair_layout(const char *image);
+/* folder/STEM.EXT of dir/STEM.jpg, if there is such a file, whichever case EXT has. */
+bool dataset_pair_file(char *out, size_t size, const char *folder, const char *image, const char *ending);
 
 /* Is there an IDX file of images in this folder, or is it one? */
 bool dataset_is_idx(const char *path);

@@ -139,6 +139,13 @@ bool image_write_png(const Image *im, const char *path, Error *e) {
     return ok;
 }
 
+bool image_write_grey(const uint8_t *pixel, int width, int height, const char *path, Error *e) {
+    Bytes file = {0};
+    bool ok = image_png_encode_grey(&file, pixel, width, height, e) && bytes_write(&file, path, e);
+    bytes_free(&file);
+    return ok;
+}
+
 bool image_write_jpeg(const Image *im, int quality, const char *path, Error *e) {
     Bytes file = {0};
     bool ok = image_jpeg_encode(&file, im, quality, e) && bytes_write(&file, path, e);

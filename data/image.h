@@ -35,6 +35,8 @@ typedef struct ImageOptions {
     int64_t max_memory; /* bytes that libjpeg may hold (progressive files keep all coefficients) */
     int max_scans;      /* of a progressive JPEG: each costs a pass over the whole picture */
     bool orient;        /* apply the EXIF orientation */
+    bool numbers;       /* a palette's numbers stand for its colours, and 16-bit samples are refused: for PNGs
+                           that are masks */
 } ImageOptions;
 
 extern const ImageOptions image_standard; /* 256 Mpixel, 2 GiB, 100 scans, orient */
@@ -80,6 +82,8 @@ ImageBox image_box_stored(const ImageInfo *i, ImageBox seen);
 bool image_orient(Image *out, const Image *in, int orientation, Error *e);
 
 bool image_write_png(const Image *im, const char *path, Error *e);
+/* 8-bit grey: pixel [height, width] */
+bool image_write_grey(const uint8_t *pixel, int width, int height, const char *path, Error *e);
 bool image_write_jpeg(const Image *im, int quality, const char *path, Error *e); /* 1..100; 4:2:0 */
 
 #endif

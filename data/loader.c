@@ -22,13 +22,26 @@ static bool slot_open(Slot *s, const Loader *l, Error *e) {
     s->identity = mem_zero(n, sizeof *s->identity);
     s->size = mem_zero(n, 2 * sizeof *s->size);
     if (l->classes) s->target = mem_zero(n * (size_t)l->classes, sizeof *s->target);
-    if (s->sample && s->left_out && s->image && s->id && s->label && s->identity && s->size &&
-        (s->target || !l->classes))
-        return true;
-    return error_memory(e, n * l->each);
+    if (l->set.geometry != GEOMETRY_CROP) s->fit = mem_zero(n, 2 * sizeof *s->fit);
+    bool ok = s->sample && s->left_out && s->image && s->id && s->label && s->identity && s->size &&
+              (s->target || !l->classes) && (s->fit || l->set.geometry == GEOMETRY_CROP);
+    if (!ok) return error_memory(e, n * l->each);
+    size_t square = (size_t)l->o.image_size * (size_t)l->o.image_size;
+    size_t masks = (size_t)l->set.masks_per_image * square;
+    if (l->o.masks && l->o.train) s->mask = mem_zero(n, masks);
+    if (l->o.masks && !l->o.train) s->truth = mem_zero(n, sizeof *s->truth);
+    return !l->o.masks || s->mask || s->truth ? true : error_memory(e, n * masks);
 }
 
-static void slot_close(Slot *s, bool pinned) {
+static void slot_close(Slot *s, int room, bool pinned) {
+    for (int i = 0; s->truth && i < room; i++) {
+        bytes_free(&s->truth[i].masks);
+        bytes_free(&s->truth[i].runs);
+    }
+    mem_free(s->truth);
+    bytes_free(&s->truth_list);
+    mem_free(s->mask);
+    mem_free(s->fit);
     mem_free(s->sample);
     mem_free(s->left_out);
     if (pinned)
@@ -42,6 +55,12 @@ static void slot_close(Slot *s, bool pinned) {
     mem_free(s->size);
 }
 
+static void exchange_truth(SlotTruth *a, SlotTruth *b) {
+    SlotTruth t = *a;
+    *a = *b;
+    *b = t;
+}
+
 /* Evaluation: closes the gaps that corrupt images left. Returns how many samples remain. */
 static int slot_compact(const Loader *l, Slot *s) {
     int kept = 0;
@@ -53,6 +72,8 @@ static int slot_compact(const Loader *l, Slot *s) {
             s->id[kept] = s->id[i];
             s->label[kept] = s->label[i];
             s->identity[kept] = s->identity[i];
+            if (s->fit) memcpy(s->fit + 2 * kept, s->fit + 2 * i, 2 * sizeof *s->fit);
+            if (s->truth) exchange_truth(&s->truth[kept], &s->truth[i]);
         }
         kept++;
     }
@@ -60,9 +81,10 @@ static int slot_compact(const Loader *l, Slot *s) {
 }
 
 /* All samples are there: mixes them and fills in the Batch. */
-static void slot_finish(const Loader *l, Slot *s) {
+static bool slot_finish(const Loader *l, Slot *s, Error *e) {
     int n = slot_compact(l, s), size = l->o.image_size;
     Batch *b = &s->batch;
+    if (s->truth && !loader_truth_gather(s, n, e)) return false;
     *b = (Batch){
         .n = n,
         .whole = s->whole,
@@ -71,19 +93,25 @@ static void slot_finish(const Loader *l, Slot *s) {
         .label = s->label,
         .identity = s->identity,
         .size = s->size,
+        .each = s->mask ? (int)l->set.masks_per_image : 0,
+        .mask = s->mask,
+        .truths = (int64_t)(s->truth_list.size / sizeof(BatchMask)),
+        .truth = (const BatchMask *)(const void *)s->truth_list.data,
+        .fit = s->fit,
         .epoch = s->epoch};
     if (l->augment.raw) {
         b->image.data = NULL;
         b->pixel = s->image;
         b->level = l->augment.value[0];
     }
-    if (!l->o.train) return;
+    if (!l->o.train) return true;
     Mix m = mix_draw(&l->set, l->o.seed, s->epoch, s->first, size);
     if (!l->augment.raw) mix_images(&m, (float *)s->image, n, size);
-    if (!l->classes) return;
+    if (!l->classes) return true;
     mix_targets(&m, l->set.smoothing, s->label, s->target, n, l->classes);
     b->target =
         (Tensor){.data = s->target, .dim = {n, l->classes}, .ndim = 2, .dtype = DT_F32, .name = "target"};
+    return true;
 }
 
 /* ------------------------------------------------------------------------------------------ workers --- */
@@ -104,9 +132,11 @@ static void slot_settle(Loader *l, Slot *s) {
     if (s->done == s->n) {
         s->state = SLOT_FINISHING;
         pthread_mutex_unlock(&l->lock);
-        slot_finish(l, s);
+        Error e;
+        bool ok = slot_finish(l, s, &e);
         pthread_mutex_lock(&l->lock);
-        s->state = SLOT_READY;
+        s->state = ok ? SLOT_READY : SLOT_FAILED;
+        if (!ok) s->error = e;
     } else {
         s->state = s->failed_at >= 0 ? SLOT_FAILED : SLOT_EMPTY; /* or it was given up */
     }
@@ -197,8 +227,8 @@ static bool get(void *self, int64_t step, const Batch **out, Error *e) {
 
 static bool describe(void *self, int64_t i, char *line, size_t size, Error *e) {
     const Loader *l = self;
-    if (i < 0 || i >= l->data->count) die("loader: there is no sample %lld", (long long)i);
-    return dataset_describe(l->data, i, line, size, e);
+    if (i < 0 || i >= l->count) die("loader: there is no sample %lld", (long long)i);
+    return dataset_describe(l->data, loader_place(l, i), line, size, e);
 }
 
 static void close_loader(void *self) {
@@ -212,15 +242,18 @@ static void close_loader(void *self) {
         if (w->started) pthread_join(w->thread, NULL);
         augment_scratch_free(&w->scratch);
         bytes_free(&w->file);
+        bytes_free(&w->order);
+        masks_free(&w->masks);
         image_free(&w->decoded);
     }
     for (int i = 0; i < 2; i++) {
-        slot_close(&l->slot[i], l->o.device);
+        slot_close(&l->slot[i], l->room, l->o.device);
         mem_free(l->order[i].list);
     }
     for (int64_t i = 0; i < l->corrupts; i++) mem_free(l->corrupt[i].reason);
     mem_free(l->corrupt);
     mem_free(l->bad);
+    mem_free(l->pick);
     mem_free(l->worker);
     cache_close(l->cache);
     pthread_cond_destroy(&l->work);
@@ -238,7 +271,7 @@ static int standard_workers(const LoaderOptions *o) {
     return n > 1 ? n - 1 : 1;
 }
 
-static bool check(const Loader *l, Error *e) {
+static bool check(Loader *l, Error *e) {
     const LoaderOptions *o = &l->o;
     if (o->image_size < 1) die("loader: images of side %d", o->image_size);
     if (o->rank < 0 || o->rank >= o->ranks) die("loader: rank %d of %d", o->rank, o->ranks);
@@ -253,11 +286,17 @@ static bool check(const Loader *l, Error *e) {
                          (long long)o->batch, o->ranks);
     if (l->data->count > UINT32_MAX)
         return error_set(e, ERROR_LIMIT, "%s: more than 2^32 images", l->data->key);
+    if (o->train && l->set.geometry != GEOMETRY_CROP &&
+        (l->set.randaugment > 0.0 || l->set.erase > 0.0 || mix_wanted(&l->set)))
+        return error_set(e, ERROR_VALUE,
+                         "data.randaugment, data.erase, data.mixup and data.cutmix go with data.geometry "
+                         "crop: set them to 0");
+    if (o->masks && !loader_masks_open(l, e)) return false;
     if (loader_steps(l) == 0)
         return error_set(
             e, ERROR_VALUE,
             "train.batch is %lld, but %s (%s) has %lld images: lower it, or set data.drop_last to false",
-            (long long)o->batch, l->data->key, l->data->source, (long long)l->data->count);
+            (long long)o->batch, l->data->key, l->data->source, (long long)l->count);
     if (o->train && mix_wanted(&l->set) && l->data->classes == 0)
         return error_set(e, ERROR_VALUE, "data.mixup and data.cutmix need classes, and %s (%s) has none",
                          l->data->key, l->data->source);
@@ -275,7 +314,9 @@ static bool fill(Loader *l, Error *e) {
     bool soft = l->o.train && l->data->classes && (mix_wanted(&l->set) || l->set.smoothing > 0.0);
     size_t pixels = (size_t)3 * (size_t)l->o.image_size * (size_t)l->o.image_size;
     l->augment = augment_of(&l->set, l->o.image_size, l->o.train);
-    l->augment.raw = l->o.device && l->o.train && !mix_wanted(&l->set) && l->set.erase == 0;
+    /* What is fitted whole comes as floats: its padding is none of the 256 values that bytes stand for. */
+    l->augment.raw = l->set.geometry == GEOMETRY_CROP && l->o.device && l->o.train && !mix_wanted(&l->set) &&
+                     l->set.erase == 0;
     l->each = l->augment.raw ? pixels : pixels * sizeof(float);
     l->classes = !soft ? 0 : l->o.classes ? l->o.classes : l->data->classes;
     l->room = (int)(l->o.batch / l->o.ranks) + 2;
@@ -285,7 +326,7 @@ static bool fill(Loader *l, Error *e) {
     l->bad = mem_zero((size_t)l->data->count, sizeof *l->bad);
     if (!l->worker || !l->bad) return error_memory(e, (size_t)l->data->count);
     for (int i = 0; i < 2; i++) {
-        size_t size = l->o.train ? (size_t)l->data->count * sizeof(uint32_t) : sizeof(uint32_t);
+        size_t size = l->o.train ? (size_t)l->count * sizeof(uint32_t) : sizeof(uint32_t);
         l->order[i] = (Order){-1, mem_get(size)};
         if (!l->order[i].list) return error_memory(e, size);
         if (!slot_open(&l->slot[i], l, e)) return false;
@@ -312,12 +353,13 @@ bool loader_open(Source *out, const Dataset *data, const LoaderOptions *o, Error
     l->set = *o->set;
     l->o = *o;
     l->o.set = &l->set;
+    l->count = data->count;
     if (!check(l, e) || !fill(l, e)) {
         close_loader(l);
         return false;
     }
     *out = (Source){.self = l,
-                    .samples = data->count,
+                    .samples = l->count,
                     .steps_per_epoch = l->steps,
                     .get = get,
                     .describe = describe,

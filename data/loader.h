@@ -14,8 +14,14 @@
  * left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
  * however often it comes; each rank counts those of its own part.
  *
+ * Masks. Samples without any are left out, and how many those are is warned of once. Training: each image
+ * comes with data.masks_per_image of its masks, drawn by (seed, epoch, id), every one once before any comes
+ * again; where none can be seen after jittering, the image comes without. Evaluation: all of them, or the
+ * first data.eval_masks.
+ *
  * Memory: two batches, and for each worker one file and its pixels. Where all images fit into data.cache_mb,
- * they are kept as pixels from their first use on. After the first epoch nothing is allocated. */
+ * they are kept as pixels from their first use on. After the first epoch nothing is allocated
+ * (but while a JSON of SA-1B is read). */
 #ifndef LETHE_LOADER_H
 #define LETHE_LOADER_H
 
@@ -33,6 +39,7 @@ typedef struct LoaderOptions {
     bool device; /* for the GPU: batches lie in pinned memory, as bytes where nothing but normalising is left
                     to do */
     uint64_t seed;
+    bool masks;  /* fill Batch.mask (training) or Batch.truth (evaluation) */
     int classes; /* columns of Batch.target; 0: those of the data set */
     Log *log;    /* for warnings; NULL: they go to stderr */
 } LoaderOptions;

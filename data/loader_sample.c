@@ -7,7 +7,7 @@ enum { FILE_BYTES = 1 << 30, REPLACE = 31 /* rng_sub */, TRIES = 1000, PROBES = 
 
 /* ------------------------------------------------------------------------------------ corrupt images --- */
 
-static void warn(const Loader *l, const char *text) {
+void loader_warn(const Loader *l, const char *text) {
     if (l->o.log) {
         log_warn(l->o.log, "%s", text);
     } else {
@@ -40,7 +40,7 @@ static bool note_corrupt(Loader *l, int64_t i, const Error *why, Error *e) {
     }
     if (!list_corrupt(l, i, why->text, e)) return false;
     snprintf(text, sizeof text, "%s; skipped", why->text);
-    warn(l, text);
+    loader_warn(l, text);
     if ((double)l->corrupts <= l->set.corrupt_max * (double)l->data->count) return true;
     return error_set(
         e, ERROR_FORMAT,
@@ -68,7 +68,8 @@ static bool read_pixels(Loader *l, Worker *w, int64_t i, Image *out, Error *e) {
     return true;
 }
 
-static bool load(Loader *l, Worker *w, int64_t i, Rng rng, void *out, int32_t size[2], Error *e) {
+/* *none: there is no mask where one is wanted. */
+static bool load(Loader *l, Worker *w, Slot *s, int place, int64_t i, Rng rng, bool *none, Error *e) {
     Image pixels;
     AugmentSource from = {.name = l->data->sample[i].path};
     if (l->data->pixel || l->cache) {
@@ -79,17 +80,22 @@ static bool load(Loader *l, Worker *w, int64_t i, Rng rng, void *out, int32_t si
         from.data = w->file.data;
         from.size = w->file.size;
     }
-    return augment_run(&l->augment, &w->scratch, &from, rng, out, size, e);
+    if (s->fit) return loader_fitted(l, w, s, place, i, &from, rng, none, e);
+    *none = false;
+    return augment_run(&l->augment, &w->scratch, &from, rng, s->image + (size_t)place * l->each,
+                       s->size + 2 * place, e);
 }
 
 /* load; *ok: it is loaded. False when the run shall end. A sample that was corrupt before is tried again: a
  * crop may miss the damage, and what a batch holds must not depend on what was read before. */
 static bool try_load(Loader *l, Worker *w, Slot *s, int place, int64_t i, Rng rng, bool *ok, Error *e) {
     Error why;
-    *ok = false;
-    if (!load(l, w, i, rng, s->image + (size_t)place * l->each, s->size + 2 * place, &why)) {
+    bool none = false;
+    *ok = load(l, w, s, place, i, rng, &none, &why) && !none;
+    if (!*ok) {
         pthread_mutex_lock(&l->lock);
-        bool go_on = note_corrupt(l, i, &why, e);
+        bool go_on = none || note_corrupt(l, i, &why, e);
+        if (none) loader_no_mask(l, i, l->o.train ? "no mask in it can be drawn" : "its masks are empty");
         pthread_mutex_unlock(&l->lock);
         return go_on;
     }
@@ -97,7 +103,6 @@ static bool try_load(Loader *l, Worker *w, Slot *s, int place, int64_t i, Rng rn
     s->id[place] = sample->id;
     s->label[place] = sample->label;
     s->identity[place] = sample->identity;
-    *ok = true;
     return true;
 }
 
@@ -113,7 +118,7 @@ bool loader_sample(Loader *l, Worker *w, Slot *s, int place, Error *e) {
         if (k == TRIES)
             return error_set(e, ERROR_FORMAT, "%s: no readable image among %d drawn in place of %s",
                              l->data->key, TRIES, l->data->sample[i].path);
-        int64_t instead = (int64_t)rng_below(&other, (uint64_t)l->data->count);
+        int64_t instead = loader_place(l, (int64_t)rng_below(&other, (uint64_t)l->count));
         if (!try_load(l, w, s, place, instead, rng, &ok, e)) return false;
     }
     return true;

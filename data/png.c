@@ -79,8 +79,20 @@ static void job_header(Job *j, const ImageOptions *o) {
     }
 }
 
-static void job_rgb(Job *j) {
+/* Makes colour k of the palette (k, k, k). */
+static void job_numbers(Job *j, int depth) {
+    png_color grey[256];
+    for (int k = 0; k < 256; k++) grey[k] = (png_color){(png_byte)k, (png_byte)k, (png_byte)k};
+    png_set_PLTE(j->png, j->info, grey, 1 << depth);
+}
+
+static void job_rgb(Job *j, bool numbers) {
     int type = png_get_color_type(j->png, j->info), depth = png_get_bit_depth(j->png, j->info);
+    if (numbers && depth == 16) {
+        error_set(j->e, ERROR_FORMAT, "%s: samples of 16 bits, where a mask has 8 or fewer", j->name);
+        job_stop(j);
+    }
+    if (numbers && type == PNG_COLOR_TYPE_PALETTE) job_numbers(j, depth);
     if (depth == 16) png_set_strip_16(j->png);
     if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(j->png);
     if (type == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(j->png);
@@ -126,7 +138,7 @@ bool image_png_decode(Image *out, const uint8_t *data, size_t size, const char *
     bool ok = false;
     if (setjmp(png_jmpbuf(j.png)) == 0) {
         job_header(&j, options);
-        job_rgb(&j);
+        job_rgb(&j, options->numbers);
         job_rows(&j, out);
         ok = true;
     }
@@ -143,7 +155,7 @@ static void job_flush(png_structp png) {
     (void)png;
 }
 
-bool image_png_encode(Bytes *out, const Image *im, Error *e) {
+static bool encode(Bytes *out, const uint8_t *pixel, int width, int height, bool grey, Error *e) {
     Job j = {.out = out, .e = e};
     out->size = 0;
     j.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &j, job_fail, job_silent);
@@ -155,14 +167,23 @@ bool image_png_encode(Bytes *out, const Image *im, Error *e) {
     bool ok = false;
     if (setjmp(png_jmpbuf(j.png)) == 0) {
         png_set_write_fn(j.png, &j, job_sink, job_flush);
-        png_set_IHDR(j.png, j.info, (uint32_t)im->width, (uint32_t)im->height, 8, PNG_COLOR_TYPE_RGB,
-                     PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+        png_set_IHDR(j.png, j.info, (uint32_t)width, (uint32_t)height, 8,
+                     grey ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                     PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
         png_write_info(j.png, j.info);
-        for (int y = 0; y < im->height; y++)
-            png_write_row(j.png, im->pixel + (size_t)y * (size_t)im->width * 3);
+        for (int y = 0; y < height; y++)
+            png_write_row(j.png, pixel + (size_t)y * (size_t)width * (grey ? 1 : 3));
         png_write_end(j.png, j.info);
         ok = true;
     }
     png_destroy_write_struct(&j.png, &j.info);
     return ok;
+}
+
+bool image_png_encode(Bytes *out, const Image *im, Error *e) {
+    return encode(out, im->pixel, im->width, im->height, false, e);
+}
+
+bool image_png_encode_grey(Bytes *out, const uint8_t *pixel, int width, int height, Error *e) {
+    return encode(out, pixel, width, height, true, e);
 }

@@ -11,10 +11,14 @@ typedef struct Builder {
     int64_t count, sum, area;
 } Builder;
 
+bool rle_size_check(int height, int width, Error *e) {
+    if (height >= 1 && width >= 1 && height <= RLE_SIDE && width <= RLE_SIDE) return true;
+    return error_set(e, ERROR_FORMAT, "a mask of %d x %d pixels: sides must be 1 to %d", width, height,
+                     RLE_SIDE);
+}
+
 static bool builder_open(Builder *b, Bytes *out, int height, int width, Error *e) {
-    if (height < 1 || width < 1 || height > RLE_SIDE || width > RLE_SIDE)
-        return error_set(e, ERROR_FORMAT, "a mask of %d x %d pixels: sides must be 1 to %d", width, height,
-                         RLE_SIDE);
+    if (!rle_size_check(height, width, e)) return false;
     *b = (Builder){.out = out, .begin = out->size, .area = (int64_t)height * width};
     return true;
 }
@@ -95,14 +99,14 @@ bool rle_from_text(Rle *r, Bytes *out, const char *text, int height, int width, 
     return builder_close(&b, r, height, width, e);
 }
 
-bool rle_from_mask(Rle *r, Bytes *out, const uint8_t *mask, int height, int width, Error *e) {
+bool rle_from_plane(Rle *r, Bytes *out, const GreyPlane *p, int above, Error *e) {
     Builder b = {0};
-    if (!builder_open(&b, out, height, width, e)) return false;
+    if (!builder_open(&b, out, p->height, p->width, e)) return false;
     bool inside = false;
     int64_t run = 0;
-    for (int x = 0; x < width; x++)
-        for (int y = 0; y < height; y++) {
-            bool v = mask[(size_t)y * (size_t)width + (size_t)x] != 0;
+    for (int x = 0; x < p->width; x++)
+        for (int y = 0; y < p->height; y++) {
+            bool v = plane_at(p, x, y) > above;
             if (v != inside) {
                 if (!builder_add(&b, run, e)) return false;
                 inside = v;
@@ -110,7 +114,23 @@ bool rle_from_mask(Rle *r, Bytes *out, const uint8_t *mask, int height, int widt
             }
             run++;
         }
-    return builder_add(&b, run, e) && builder_close(&b, r, height, width, e);
+    return builder_add(&b, run, e) && builder_close(&b, r, p->height, p->width, e);
+}
+
+bool rle_from_mask(Rle *r, Bytes *out, const uint8_t *mask, int height, int width, Error *e) {
+    GreyPlane p = plane_of(mask, 1, (size_t)width, width, height);
+    return rle_from_plane(r, out, &p, 0, e);
+}
+
+bool rle_from_places(Rle *r, Bytes *out, const uint32_t *place, int64_t n, int height, int width, Error *e) {
+    Builder b = {0};
+    if (!builder_open(&b, out, height, width, e)) return false;
+    for (int64_t i = 0, same; i < n; i += same) {
+        for (same = 1; i + same < n && place[i + same] == place[i]; same++) {}
+        if (same % 2 == 0 || place[i] == b.area) continue;
+        if (!builder_add(&b, (int64_t)place[i] - b.sum, e)) return false;
+    }
+    return builder_add(&b, b.area - b.sum, e) && builder_close(&b, r, height, width, e);
 }
 
 bool rle_to_text(const Rle *r, Bytes *out, Error *e) {
@@ -136,6 +156,27 @@ void rle_to_mask(const Rle *r, uint8_t *mask) {
     for (int64_t i = 0; i < r->count; i++)
         for (uint32_t k = 0; k < r->run[i]; k++, at++)
             mask[at % r->height * r->width + at / r->height] = (uint8_t)(i % 2);
+}
+
+void rle_paint(const Rle *r, uint8_t *column) {
+    size_t at = 0;
+    for (int64_t i = 0; i < r->count; at += r->run[i++])
+        if (i % 2) memset(column + at, 255, r->run[i]);
+}
+
+ImageBox rle_box(const Rle *r) {
+    uint32_t height = (uint32_t)r->height, at = 0, left = UINT32_MAX, right = 0, top = height, bottom = 0;
+    for (int64_t i = 0; i < r->count; at += r->run[i++]) {
+        if (i % 2 == 0 || r->run[i] == 0) continue;
+        uint32_t last = at + r->run[i] - 1, x0 = at / height, x1 = last / height;
+        uint32_t y0 = x0 == x1 ? at % height : 0, y1 = x0 == x1 ? last % height : height - 1;
+        left = left == UINT32_MAX ? x0 : left;
+        right = x1;
+        top = y0 < top ? y0 : top;
+        bottom = y1 > bottom ? y1 : bottom;
+    }
+    if (left == UINT32_MAX) return (ImageBox){0};
+    return (ImageBox){(int)left, (int)top, (int)(right - left) + 1, (int)(bottom - top) + 1};
 }
 
 int64_t rle_area(const Rle *r) {

@@ -7,6 +7,7 @@
 #define LETHE_RLE_H
 
 #include "data/bytes.h"
+#include "data/plane.h"
 
 typedef struct Rle {
     int height, width;
@@ -24,8 +25,21 @@ bool rle_from_text(Rle *r, Bytes *out, const char *text, int height, int width, 
 /* mask: [height, width], any value but 0 is inside */
 bool rle_from_mask(Rle *r, Bytes *out, const uint8_t *mask, int height, int width, Error *e);
 
+/* Inside is what is greater than `above`. */
+bool rle_from_plane(Rle *r, Bytes *out, const GreyPlane *plane, int above, Error *e);
+/* place: [n] sorted places in column order, 0 .. height * width, where inside and outside change; two equal
+ * ones cancel. */
+bool rle_from_places(Rle *r, Bytes *out, const uint32_t *place, int64_t n, int height, int width, Error *e);
+
+bool rle_size_check(int height, int width, Error *e); /* 1 .. RLE_SIDE, both */
+
 bool rle_to_text(const Rle *r, Bytes *out, Error *e); /* replaces the contents; ends with a NUL not counted */
 void rle_to_mask(const Rle *r, uint8_t *mask);        /* [height, width], 0 and 1 */
-int64_t rle_area(const Rle *r);                       /* pixels inside */
+/* Sets what is inside to 255 in `column`, [width, height], and leaves the rest: masks painted one over the
+ * other make their union. */
+void rle_paint(const Rle *r, uint8_t *column);
+/* The least box around what is inside; its height is the whole column's where a run goes on in the next. */
+ImageBox rle_box(const Rle *r);
+int64_t rle_area(const Rle *r); /* pixels inside */
 
 #endif

@@ -4,22 +4,49 @@
 
 #include "core/recipe.h"
 
-enum { LAYOUT_AUTO, LAYOUT_FOLDER, LAYOUT_FLAT, LAYOUT_IDX, LAYOUT_COCO };
+enum {
+    LAYOUT_AUTO,
+    LAYOUT_FOLDER,
+    LAYOUT_FLAT,
+    LAYOUT_IDX,
+    LAYOUT_COCO,
+    LAYOUT_MASKS,
+    LAYOUT_SA1B,
+    LAYOUT_HQSEG
+};
 enum { CROP_RANDOM, CROP_SINGLE, CROP_CENTRE };
+enum { GEOMETRY_CROP, GEOMETRY_LONGEST, GEOMETRY_STRETCH };
 enum { CORRUPT_SKIP, CORRUPT_STOP };
 
 #define DATA_FIELDS(X)                                                                                       \
     X(TEXT, train, "data.train", "\"\"", 0, 0, "", "what to learn from: a folder, a COCO JSON or IDX file")  \
     X(TEXT, test, "data.test", "\"\"", 0, 0, "", "what to evaluate on; empty: see data.per_class_train")     \
-    X(CHOICE, layout, "data.layout", "\"auto\"", 0, 0, "auto|folder|flat|idx|coco",                          \
-      "folder: DIR/CLASS/IMAGE; flat: DIR/IMAGE, no classes; idx: MNIST's files; coco: a JSON file")         \
+    X(CHOICE, layout, "data.layout", "\"auto\"", 0, 0, "auto|folder|flat|idx|coco|masks|sa1b|hqseg",         \
+      "folder: DIR/CLASS/IMAGE; flat: DIR/IMAGE, no classes; idx: MNIST's files; coco: a JSON file; "        \
+      "masks: NAME.jpg and NAME.png; sa1b: NAME.jpg and NAME.json; hqseg: the folders of HQSeg-44K")         \
     X(TEXT, images, "data.images", "\"\"", 0, 0, "",                                                         \
       "coco: folder of the images; empty: looked for near the JSON")                                         \
+    X(TEXT, masks, "data.masks", "\"\"", 0, 0, "",                                                           \
+      "masks: folder of masks of the images' names, also as seen from their folder (../gt); empty: beside")  \
+    X(BOOL, partial, "data.partial", "false", 0, 0, "", "hqseg: do with those of its sets that are there")   \
     X(INT, per_class_train, "data.per_class_train", "0", 0, 1e9, "",                                         \
       "without data.test: the first K images of each class are for training, the rest for the test")         \
     X(INT, workers, "data.workers", "0", 0, 256, "", "threads that decode; 0: one less than the processors") \
     X(INT, cache_mb, "data.cache_mb", "1024", 0, 1e6, "",                                                    \
       "decoded images are kept in memory if all of them fit into so many MiB; 0: never")                     \
+    X(CHOICE, geometry, "data.geometry", "\"crop\"", 0, 0, "crop|longest|stretch",                           \
+      "to the square: crop: a part; longest: all, padded at the right and below (SAM); stretch: all")        \
+    X(REAL, lsj_min, "data.lsj_min", "1", 0.01, 10, "",                                                      \
+      "large-scale jitter in training: the longest side is this share of the square at least")               \
+    X(REAL, lsj_max, "data.lsj_max", "1", 0.01, 10, "",                                                      \
+      "and this one at most; what does not fit is cut off at random; 1 and 1: no jitter")                    \
+    X(INT, masks_per_image, "data.masks_per_image", "1", 1, 1024, "", "training: masks drawn of an image")   \
+    X(INT, mask_min, "data.mask_min", "4", 1, 1e6, "",                                                       \
+      "training: masks of fewer pixels in the square are not drawn")                                         \
+    X(REAL, mask_max_share, "data.mask_max_share", "0.9", 0, 1, "",                                          \
+      "sa1b, training: masks over this share of the image are not drawn")                                    \
+    X(INT, eval_masks, "data.eval_masks", "0", 0, 1e6, "",                                                   \
+      "evaluation: the first K masks of an image; 0: all")                                                   \
     X(CHOICE, crop, "data.crop", "\"random\"", 0, 0, "random|single|centre",                                 \
       "random: ten tries (torchvision); single: one, clipped (MAE's probe); centre: as in evaluation")       \
     X(REAL, crop_min, "data.crop_min", "0.2", 1e-4, 1, "", "random crops: smallest share of the area")       \

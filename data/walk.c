@@ -25,6 +25,11 @@ bool walk_is_image(const char *name) {
     return strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".png") == 0;
 }
 
+bool walk_is_png(const char *name) {
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name && strcasecmp(dot, ".png") == 0;
+}
+
 int walk_compare(const char *a, const char *b) {
     const char *p = a, *q = b;
     while (*p && *q) {

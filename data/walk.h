@@ -16,6 +16,7 @@ void walk_close(Walk *w);
 
 /* Does the name end in .jpg, .jpeg or .png, in any case? */
 bool walk_is_image(const char *name);
+bool walk_is_png(const char *name);
 
 /* Order of two names: "a2" < "a10" < "b"; equal numbers with other zeros ("01", "1") by bytes. */
 int walk_compare(const char *a, const char *b);
