@@ -1,67 +1,7 @@
 /* The masked autoencoder against facebookresearch/mae: tests/golden/README.md says what the fixtures hold. */
 #include "core/optim.h"
 #include "mim/mae.h"
-#include "tests/golden.h"
-
-/* ---- the rule that makes weights and projections without storing them ---- */
-
-typedef struct Words {
-    uint32_t key[2], out[4];
-    int64_t block;
-} Words;
-
-static Words words_open(const char *text) {
-    uint64_t h = rng_hash(text);
-    return (Words){.key = {(uint32_t)h, (uint32_t)(h >> 32)}, .block = -1};
-}
-
-static uint32_t word_at(Words *w, int64_t i) {
-    if (w->block != i / 4) {
-        uint32_t counter[4] = {(uint32_t)(i / 4), 0, 0, 0};
-        rng_philox(counter, w->key, w->out);
-        w->block = i / 4;
-    }
-    return w->out[i % 4];
-}
-
-static double unit_at(Words *w, int64_t i) {
-    return (double)(word_at(w, i) >> 8) * 0x1p-23 - 1;
-}
-
-static void by_rule(Params *p) {
-    for (int i = 0; i < p->count; i++) {
-        Param *q = p->list[i];
-        if (strstr(q->name, "pos_embed")) continue;
-        int64_t n = tensor_count(&q->tensor), last = (int64_t)strlen(q->name) - 6;
-        bool token = strstr(q->name, "_token"), weight = last > 0 && !strcmp(q->name + last, "weight");
-        double scale = token || q->tensor.ndim == 1 ? 0.02 : sqrt(3.0 / (double)(n / q->tensor.dim[0]));
-        bool norm = q->tensor.ndim == 1 && weight;
-        Words w = words_open(q->name);
-#pragma omp parallel for firstprivate(w)
-        for (int64_t j = 0; j < n; j++)
-            tensor_real(&q->tensor)[j] = (float)(norm ? 1 + 0.1 * unit_at(&w, j) : scale * unit_at(&w, j));
-    }
-}
-
-/* Relative distance of x from what row `row` of the sketch remembers: norm and 16 projections. */
-static double sketch_distance(const SafeFile *f, const Param *q, int row, const float *x) {
-    char name[128];
-    snprintf(name, sizeof name, "sketch.%s", q->name);
-    Tensor t = golden_read(f, name);
-    const float *want = tensor_real(&t) + row * 17;
-    double dot[16] = {0}, sum = 0;
-    snprintf(name, sizeof name, "sign:%s", q->name);
-    Words w = words_open(name);
-#pragma omp parallel for firstprivate(w) reduction(+ : dot[:16])
-    for (int64_t i = 0; i < tensor_count(&q->tensor); i++) {
-        uint32_t bits = word_at(&w, i);
-        for (int j = 0; j < 16; j++) dot[j] += bits >> j & 1 ? (double)x[i] : -(double)x[i];
-    }
-    for (int j = 0; j < 16; j++) sum += pow(dot[j] - (double)want[1 + j], 2);
-    double norm = (double)want[0];
-    mem_free(t.data);
-    return sqrt(sum / 16) / (norm > 0 ? norm : 1);
-}
+#include "tests/golden_rule.h"
 
 /* ---- one fixture ---- */
 
@@ -250,13 +190,6 @@ static void tiny_sketches(void **state) {
     check_forward(&c, 1e-5);
     check_sketches(&c);
     case_close(&c);
-}
-
-/* The full ViT-B takes minutes and gigabytes under a sanitizer: LETHE_QUICK leaves it out there. */
-static void skip_if_quick(void) {
-    if (!getenv("LETHE_QUICK")) return;
-    print_message("skipped: LETHE_QUICK is set\n");
-    skip();
 }
 
 static void base_sketches(void **state) {

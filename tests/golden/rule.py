@@ -51,16 +51,29 @@ def centred(name, shape):
     return (words(name, n) >> 8).astype(np.float64).reshape(shape) * 2.0**-23 - 1.0
 
 
+def scale_of(name, shape):
+    """What multiplies v in a parameter of this name, but for norms and running variances."""
+    if name.endswith(("cls_token", "mask_token")):
+        return 0.02
+    if name.endswith("gaussian_matrix"):
+        return np.sqrt(3.0)
+    if name.endswith("pos_embed"):
+        return 0.5
+    if name.endswith(("attention_biases", "_token.weight", "_tokens.weight")):
+        return 1.0
+    if name.startswith("prompt_encoder.") and len(shape) == 2:
+        return 1.0
+    return 0.02 if len(shape) == 1 else np.sqrt(3.0 / np.prod(shape[1:]))
+
+
 def weight(name, shape):
     """The value of a parameter, float32: computed in double, rounded once."""
     v = centred(name, shape)
-    if name.endswith(("cls_token", "mask_token")):
-        return (0.02 * v).astype(np.float32)
+    if name.endswith("running_var"):
+        return (1.0 + 0.5 * v).astype(np.float32)
     if len(shape) == 1 and name.endswith("weight"):
         return (1.0 + 0.1 * v).astype(np.float32)
-    if len(shape) == 1:
-        return (0.02 * v).astype(np.float32)
-    return (np.sqrt(3.0 / np.prod(shape[1:])) * v).astype(np.float32)
+    return (scale_of(name, shape) * v).astype(np.float32)
 
 
 def gradient(name, shape):
