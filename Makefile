@@ -15,7 +15,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 ROOMS   := core core/op data mim detect segment unlearn cli
-PKGS    := libcjson libjpeg libpng libcrypto zlib ompi-c
+PKGS    := libcjson libjpeg libpng libcrypto libmicrohttpd zlib ompi-c
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 FLAGS   := -std=gnu17 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -ffp-contract=fast $(WARN) -I. \
            $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -50,7 +50,7 @@ all: lethe ## build ./lethe (the default)
 
 # These may be the first command on a bare machine. They install what they need, then read this file anew:
 # until then pkg-config has nothing to say about libraries.
-FIRST   := test lint asan fake fake-asan fuzz demo bench-data docs kernels
+FIRST   := test lint asan fake fake-asan fuzz demo demo-segment bench-data docs kernels
 .PHONY: $(FIRST) $(FIRST:%=%-ready)
 $(FIRST):
 	@tests/deps.sh $@
@@ -74,6 +74,9 @@ fuzz-ready: fuzzers ## each fuzz target for SECONDS=n seconds
 
 demo-ready: lethe ## draw faces, pretrain, fine-tune, write demo/report.html; DATA=folder: your own images
 	@LETHE=$(BUILD)/lethe DATA='$(DATA)' cli/demo.sh
+
+demo-segment-ready: lethe ## draw scenes, train a small SAM, cut everything out, write demo/segment.html
+	@LETHE=$(BUILD)/lethe cli/demo_segment.sh
 
 bench-data-ready: $(BUILD)/tests/bench_data ## images decoded and augmented a second, against Pillow on the same core
 	@tests/bench_data.sh $<
@@ -112,6 +115,9 @@ $(BUILD)/f64/liblethe.a: $(F64OBJ)
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D) && echo "  CC    $<"
 	@$(CC) $(FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The page is taken in as it is.
+$(BUILD)/cli/serve_page.o $(FAKE)/cli/serve_page.o: $(wildcard cli/page/*)
 
 $(BUILD)/f64/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D) && echo "  CC64  $<"

@@ -1,3 +1,4 @@
+#include "cli/bench.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/setup.h"
@@ -16,7 +17,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: lethe bench [--task mae|classify] [--preset micro|tiny|small|base|large|huge] [--dtype "
+    "usage: lethe bench [--task mae|classify|segment] [--preset micro|tiny|small|base|large|huge] [--dtype "
     "f32|bf16]\n"
     "                   [--batch N] [--steps N] [--threads N] [--set key=value]... [--json FILE]\n"
     "                   [--device cpu|cuda|auto]\n\n"
@@ -24,7 +25,8 @@ static const char usage[] =
     "same\n"
     "matmuls run alone in the same process, the fraction of it that training reaches, peak memory, and where "
     "the\n"
-    "time goes, op by op. --set takes any key of a recipe.\n";
+    "time goes, op by op. --task segment embeds a random image instead and answers prompts about it.\n"
+    "--set takes any key of a recipe.\n";
 
 enum {
     CLASSES = 1000,
@@ -88,9 +90,7 @@ static void noise_close(Noise *n) {
 
 /* ---- measuring ---- */
 
-/* Most resident memory of the process so far, from /proc/self/status; 0 where that cannot be read. Of the
- * GPU: what is taken of it now, which only grows, with all that libraries and others hold. */
-static int64_t peak_bytes(void) {
+int64_t bench_peak_bytes(void) {
     size_t room;
     if (device_opened()) {
         size_t all = device_memory(&room);
@@ -139,7 +139,7 @@ static bool measure(Figures *f, const TrainJob *job, int64_t steps, Error *e) {
         trainer_close(&t);
         return false;
     }
-    f->peak = peak_bytes(); /* before the matmuls run alone */
+    f->peak = bench_peak_bytes(); /* before the matmuls run alone */
     f->kept = (int64_t)t.step->kept;
     f->step_peak = (int64_t)step_peak(t.step);
     f->parameters = job->task->params.trained;
@@ -170,6 +170,19 @@ static bool measure(Figures *f, const TrainJob *job, int64_t steps, Error *e) {
 
 /* ---- telling ---- */
 
+void bench_tell_ops(const StepClock *clock, double seconds, const char *rest) {
+    double all = 0;
+    for (int r = 0; op_rows[r]; r++) all += clock[r].forward + clock[r].backward;
+    printf("  %-16s %9s %9s %7s\n", "op", "forward", "backward", "share");
+    for (int r = 0; op_rows[r]; r++) {
+        const StepClock *c = &clock[r];
+        if (c->calls)
+            printf("  %-16s %6.1f ms %6.1f ms %5.1f %%\n", op_rows[r]->name, 1e3 * c->forward,
+                   1e3 * c->backward, 100 * (c->forward + c->backward) / seconds);
+    }
+    printf("  %-16s %9s %6.1f ms %5.1f %%\n", rest, "", 1e3 * (seconds - all), 100 * (1 - all / seconds));
+}
+
 static void tell(const Figures *f) {
     double reached = f->flops / f->seconds;
     char where[100];
@@ -192,17 +205,7 @@ static void tell(const Figures *f) {
             "  peak memory          %10.1f MiB, allowed %.1f MiB (16 bytes a parameter + 110 %% of what is "
             "kept)\n",
             (double)f->peak / 0x1p20, (double)f->allowed / 0x1p20);
-    double all = 0;
-    for (int r = 0; op_rows[r]; r++) all += f->clock[r].forward + f->clock[r].backward;
-    printf("  %-16s %9s %9s %7s\n", "op", "forward", "backward", "share");
-    for (int r = 0; op_rows[r]; r++) {
-        const StepClock *c = &f->clock[r];
-        if (c->calls)
-            printf("  %-16s %6.1f ms %6.1f ms %5.1f %%\n", op_rows[r]->name, 1e3 * c->forward,
-                   1e3 * c->backward, 100 * (c->forward + c->backward) / f->clocked);
-    }
-    printf("  %-16s %9s %6.1f ms %5.1f %%\n", "optimizer, rest", "", 1e3 * (f->clocked - all),
-           100 * (1 - all / f->clocked));
+    bench_tell_ops(f->clock, f->clocked, "optimizer, rest");
 }
 
 static bool write_json(const Figures *f, const char *path, Error *e) {
@@ -301,13 +304,17 @@ int cli_bench(int argc, char **argv) {
     if (rest.count)
         fine = error_set(&e, ERROR_VALUE, "bench takes no argument \"%s\"; see lethe bench --help",
                          rest.item[0]);
-    else if (strcmp(f.task, "mae") && strcmp(f.task, "classify"))
-        fine = error_set(&e, ERROR_VALUE, "--task \"%s\": mae or classify are known", f.task);
+    else if (strcmp(f.task, "mae") && strcmp(f.task, "classify") && strcmp(f.task, "segment"))
+        fine = error_set(&e, ERROR_VALUE, "--task \"%s\": mae, classify or segment are known", f.task);
     else if (steps < 1 || steps > MOST_STEPS || batch < 1 || threads < 0)
         fine = error_set(&e, ERROR_VALUE, "--steps takes 1 to %d, --batch 1 or more, --threads 0 or more",
                          MOST_STEPS);
     fine = fine && (!device || setup_put(&set, "device", device, place, sizeof place, &e));
     if (fine && threads) omp_set_num_threads((int)threads), f.threads = (int)threads;
+    if (strcmp(f.task, "segment") == 0) {
+        const BenchSegment b = {f.preset, f.dtype, f.threads, steps, set.item, set.count, json};
+        return fine && bench_segment(&b, &e) ? 0 : cli_fail(&e);
+    }
     fine = fine && bench(&f, set.item, set.count, batch, steps, &e);
     if (fine) tell(&f);
     if (fine && json) fine = write_json(&f, json, &e);

@@ -8,7 +8,10 @@
 int cli_train(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_predict(int argc, char **argv);
+int cli_segment(int argc, char **argv);
+int cli_serve(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
+int cli_import(int argc, char **argv);
 int cli_synth(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_plan(int argc, char **argv);

@@ -236,7 +236,7 @@ static void legend(Html *h, const Curve *c, const int *n) {
 }
 
 void curve_draw(Html *h, const Curve *c) {
-    enum { MOST = 4 };
+    enum { MOST = 5 };
     Bucket b[MOST][BUCKETS];
     double y[BUCKETS];
     int n[MOST] = {0}, any = 0, title = html_id(h);

@@ -14,35 +14,7 @@ drawn=800         # training images the recipes' epochs are meant for
 test_most=1000    # test images, of all people together
 shown=8           # pictures to reconstruct
 threads_most=8    # a small model gains nothing from more
-began=$(date +%s)
-
-fail() {
-    echo "demo: $*" >&2
-    exit 1
-}
-
-# Long work: with a bar on a terminal; else quietly, its lines in demo/log.txt.
-work() {
-    if [ -t 1 ]; then
-        "$@" || fail "this went wrong: $*"
-        return
-    fi
-    echo "+ $*" >> demo/log.txt
-    "$@" >> demo/log.txt 2>&1 || {
-        tail -n 3 demo/log.txt >&2
-        fail "this went wrong: $* (see demo/log.txt)"
-    }
-}
-
-# A fresh demo/. One that this script did not make is left alone.
-begin() {
-    if [ -e demo ] && [ ! -f demo/.made-by-lethe ] && [ -n "$(ls -A demo)" ]; then
-        fail "there is a folder demo/ that make demo did not write; move it away first"
-    fi
-    mkdir -p demo
-    : > demo/.made-by-lethe
-    (cd demo && rm -rf images mae reconstructions identity predictions eval.json log.txt report.html)
-}
+. cli/demo_parts.sh
 
 is_image() {
     case $1 in
@@ -169,13 +141,8 @@ had never seen."
     work "$lethe" report --out demo/report.html --note "$note" "$@"
 }
 
-[ -x "$lethe" ] || fail "$lethe is not built: run make"
-threads=$(nproc)
-[ "$threads" -le $threads_most ] || threads=$threads_most
-# Beside other work on the machine, threads that wait must not hold their processor.
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-
-begin
+begin images mae reconstructions identity predictions eval.json report.html
+threads=$(threads $threads_most)
 take_images
 echo "Pretraining a small masked autoencoder."
 fit_length $pretrain
@@ -184,8 +151,7 @@ reconstruct
 [ $people -eq 0 ] || recognise
 report
 
-seconds=$(($(date +%s) - began))
-echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
+finish
 if [ $people -gt 0 ]; then
     printf 'Test accuracy: %.1f %% of %d images of %d people.\n' \
         "$(sed -n 's/.*"top1": *\([0-9.]*\).*/\1/p' demo/eval.json)" "$(number demo/eval.json samples)" "$people"

@@ -15,7 +15,9 @@ static const char usage[] =
     "       [--device cpu|cuda|auto]\n\n"
     "Measures a checkpoint on data.test (or on the part of data.train that data.per_class_train leaves "
     "out).\n"
-    "RECIPE may be a run's folder. --checkpoint takes a run, a checkpoint or a .safetensors file.\n";
+    "RECIPE may be a run's folder. --checkpoint takes a run, a checkpoint or a file of weights: "
+    ".safetensors,\n"
+    "or PyTorch's .pth and .pt, which as RECIPE, too, stands for the model it holds.\n";
 
 static bool write_json(const char *path, const Setup *u, const char *checkpoint, int64_t samples,
                        int64_t skipped, const Metric *metric, int count, Error *e) {
@@ -57,7 +59,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
     if (fine && !u.test_set)
         fine = error_set(e, ERROR_VALUE,
                          "%s: data.test is empty: nothing to evaluate on (--set data.test=FOLDER)", recipe);
-    fine = fine && log_open(&warn, NULL, &quiet, 0, e) && task_load(&u.task, c, e);
+    fine = fine && log_open(&warn, NULL, &quiet, 0, e) && setup_weights(&u, c, e);
     if (fine) {
         const LoaderOptions options = {.set = &u.data,
                                        .image_size = u.task.image_size,
@@ -66,6 +68,7 @@ static bool eval(const char *recipe, const char *checkpoint, const OptionList *s
                                        .ranks = comm_size(),
                                        .processors = comm_processors(),
                                        .seed = (uint64_t)u.run.seed,
+                                       .masks = u.task.class->wants_masks,
                                        .classes = u.task.classes,
                                        .log = warn};
         fine = setup_load(&test, recipe, u.test_set, &options, e);

@@ -19,7 +19,10 @@ static const Verb verbs[] = {
     {"train", cli_train, "train what a recipe says; resume after a kill", true},
     {"eval", cli_eval, "measure a checkpoint on the test data", true},
     {"predict", cli_predict, "draw what a checkpoint makes of images", false},
-    {"inspect", cli_inspect, "list what is in a checkpoint or a .safetensors file", false},
+    {"segment", cli_segment, "cut out what a prompt points at, or everything", true},
+    {"serve", cli_serve, "a page on this machine: click in an image, get masks", false},
+    {"inspect", cli_inspect, "list what is in a checkpoint or a file of weights", false},
+    {"import", cli_import, "make a checkpoint of a PyTorch or safetensors file", false},
     {"synth", cli_synth, "draw a data set: faces, shapes or cells", false},
     {"report", cli_report, "write a page about runs: curves, pictures, accuracy", false},
     {"bench", cli_bench, "measure training speed and memory", false},
@@ -43,7 +46,7 @@ static void usage(FILE *out) {
 static int one_process(const char *verb) {
     Error e;
     error_set(&e, ERROR_STATE,
-              "lethe %s runs as one process, and mpirun started %d; train and eval share work", verb,
+              "lethe %s runs as one process, and mpirun started %d; train, eval and segment share work", verb,
               comm_size());
     return cli_fail(&e);
 }

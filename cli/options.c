@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,11 @@ static bool value_put(const Option *o, char *value, Error *e) {
         *(int64_t *)o->to = strtoll(value, &end, 10);
         if (errno || end == value || *end)
             return error_set(e, ERROR_VALUE, "--%s takes a whole number, not \"%s\"", o->name, value);
+        return true;
+    case OPTION_REAL:
+        *(double *)o->to = strtod(value, &end);
+        if (end == value || *end || !isfinite(*(double *)o->to))
+            return error_set(e, ERROR_VALUE, "--%s takes a number, not \"%s\"", o->name, value);
         return true;
     }
     return false;

@@ -14,6 +14,7 @@ typedef struct OptionList {
 typedef enum {
     OPTION_FLAG, /* bool */
     OPTION_INT,  /* int64_t */
+    OPTION_REAL, /* double, finite */
     OPTION_TEXT, /* const char *: borrowed from argv */
     OPTION_LIST, /* OptionList: may be given again and again */
 } OptionKind;

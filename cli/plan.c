@@ -7,6 +7,7 @@
 #include "data/mix.h"
 #include "mim/classify.h"
 #include "mim/mae.h"
+#include "segment/task.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -32,6 +33,9 @@ static const char usage[] =
     "  --link L      GB/s between GPUs, the bus bandwidth of nccl-tests (default 400 in a machine of 8, 40\n"
     "                beyond)\n"
     "  --memory M    GiB of a GPU (default 80)\n";
+
+/* As the recipe's choices. */
+static const TaskClass *const class_of[] = {&mae_class, &classify_class, &segment_class};
 
 enum { MOST_COUNTS = 16, MOST_GPUS = 1 << 20 };
 
@@ -109,7 +113,7 @@ static bool data_count(Plan *p, int *classes, Error *e) {
 
 static bool classes_known(const Plan *p, Recipe *r, int classes, Error *e) {
     ClassifySettings set;
-    if (p->run.task == 0) return true;
+    if (class_of[p->run.task] != &classify_class) return true;
     if (!recipe_bind(r, &classify_table, &set, e)) return false;
     return set.classes || classes
                ? true
@@ -154,17 +158,18 @@ static bool rows_fill(Plan *p, const PlanJob *job, Error *e) {
 }
 
 static bool plan(Plan *p, const OptionList *set, Error *e) {
-    static const TaskClass *const class[] = {&mae_class, &classify_class}; /* as the recipe's choices */
     Recipe *r = NULL;
     Task task = {0};
     int classes;
     bool fine = recipe_of(&r, p->recipe, set, e) && tables_bind(p, r, e) && data_count(p, &classes, e) &&
-                classes_known(p, r, classes, e) && task_open_dry(&task, class[p->run.task], r, classes, e) &&
-                recipe_finish(r, e) && shares(p, e);
+                classes_known(p, r, classes, e) &&
+                task_open_dry(&task, class_of[p->run.task], r, classes, e) && recipe_finish(r, e) &&
+                shares(p, e);
     if (fine) {
         bool floats = mix_wanted(&p->data) || p->data.erase > 0;
         const PlanJob job = {&task, run_dtype(&p->run), &p->train, &p->optim, floats};
         p->task = task.class->name;
+        if (task.class->wants_masks) task.masks = (int)p->data.masks_per_image;
         if (!(p->machine.rate > 0)) p->machine.rate = job.dtype == DT_BF16 ? 650e12 : 380e12;
         fine = rows_fill(p, &job, e);
     }

@@ -1,10 +1,12 @@
 #include "cli/cli.h"
+#include "cli/names.h"
 #include "cli/options.h"
 #include "cli/setup.h"
 
 #include "core/json.h"
 #include "data/augment.h"
 #include "data/bytes.h"
+#include "data/fit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,25 +19,28 @@ static const char usage[] =
     "reconstruction, and\n"
     "            the reconstruction with the visible patches; classify: one PNG for every 64 images, framed "
     "green\n"
-    "            (right), red (wrong) or grey (the class is not known)\n"
+    "            (right), red (wrong) or grey (the class is not known); segment: each image NAME.png with "
+    "the\n"
+    "            masks found in it\n"
     "  predictions.jsonl  a line an image: path and what was found\n"
     "An image that cannot be read is warned of and skipped.\n"
     "The true class of an image is the name of its folder, if that is a class.\n";
 
-enum { GROUP = 64, NAME = 300 }; /* GROUP: images a forward pass, and a picture of a classifier */
+enum { GROUP = 64 }; /* GROUP: images a forward pass, and a picture of a classifier */
 
 typedef struct Predict {
     Setup u;
     Step *step;
     Augment augment;
     AugmentScratch scratch;
-    Bytes lines;        /* of predictions.jsonl, written when all is done */
-    char (*name)[NAME]; /* of the picture of each image, made before anything is written */
+    Bytes lines;              /* of predictions.jsonl, written when all is done */
+    char (*name)[NAMES_SIZE]; /* of the picture of each image, made before anything is written */
+    NamesGuard guard;         /* the images */
     char (*note)[TASK_NOTE];
     float *pixel;
     int index[GROUP]; /* which image each of the group is */
     int64_t id[GROUP];
-    int32_t label[GROUP], size[GROUP][2];
+    int32_t label[GROUP], size[GROUP][2], fit[GROUP][2];
     int images, drawn, skipped;
     const char *out;
 } Predict;
@@ -51,14 +56,29 @@ static int32_t label_of(const Setup *u, const char *path) {
     return -1;
 }
 
+/* The whole picture in the square, as the recipe's geometry has it. */
+static bool image_fit(Predict *p, const AugmentSource *from, int64_t slot, float *out, Error *e) {
+    const Rng rng = rng_open(0, RNG_EVAL, 0, 0);
+    int32_t *size = p->size[slot];
+    if (!fit_size(&p->augment, from, size, e)) return false;
+    const Fit fit = fit_draw(&p->augment, rng, size[1], size[0], false);
+    p->fit[slot][0] = fit.window.height;
+    p->fit[slot][1] = fit.window.width;
+    return fit_run(&p->augment, &p->scratch, from, &fit, rng, out, e);
+}
+
 static bool image_load(Predict *p, const char *path, int64_t slot, Error *e) {
     char *data = NULL;
     size_t size;
     int64_t side = p->u.task.image_size;
     if (!file_read(path, (size_t)1 << 30, &data, &size, e)) return false;
     const AugmentSource source = {.data = (const uint8_t *)data, .size = size, .name = path};
-    bool fine = augment_run(&p->augment, &p->scratch, &source, rng_open(0, RNG_EVAL, 0, 0),
-                            p->pixel + slot * 3 * side * side, p->size[slot], e);
+    float *out = p->pixel + slot * 3 * side * side;
+    p->fit[slot][0] = p->fit[slot][1] = (int32_t)side;
+    bool fine = p->u.data.geometry != GEOMETRY_CROP
+                    ? image_fit(p, &source, slot, out, e)
+                    : augment_run(&p->augment, &p->scratch, &source, rng_open(0, RNG_EVAL, 0, 0), out,
+                                  p->size[slot], e);
     mem_free(data);
     return fine;
 }
@@ -66,45 +86,7 @@ static bool image_load(Predict *p, const char *path, int64_t slot, Error *e) {
 static bool picture_write(Predict *p, const Picture *picture, const char *name, Error *e) {
     char path[FILE_PATH];
     const Image image = {.width = picture->width, .height = picture->height, .pixel = picture->pixel};
-    return file_join(path, sizeof path, p->out, name, e) && image_write_png(&image, path, e);
-}
-
-/* Names of the pictures: that of the image without its ending; of several with one name the later are
- * numbered. A picture that would take the place of one of the images is refused. */
-static bool names_make(Predict *p, const OptionList *images, Error *e) {
-    p->name = mem_zero((size_t)images->count, sizeof *p->name);
-    if (!p->name) return error_memory(e, (size_t)images->count * sizeof *p->name);
-    for (int i = 0; i < images->count; i++) {
-        const char *base = file_base(images->item[i]), *dot = strrchr(base, '.');
-        int n = dot && dot > base ? (int)(dot - base) : (int)strlen(base), number = 1, taken;
-        do {
-            if (number == 1)
-                snprintf(p->name[i], NAME, "%.*s.png", n, base);
-            else
-                snprintf(p->name[i], NAME, "%.*s-%d.png", n, base, number);
-            taken = 0;
-            for (int j = 0; j < i && !taken; j++) taken = !strcmp(p->name[i], p->name[j]);
-            number++;
-        } while (taken);
-    }
-    return true;
-}
-
-static bool names_check(const Predict *p, const OptionList *images, Error *e) {
-    char path[FILE_PATH];
-    FileId there, *image = mem_zero((size_t)images->count, sizeof *image);
-    if (!image) return error_memory(e, (size_t)images->count * sizeof *image);
-    bool fine = true;
-    for (int i = 0; i < images->count; i++) file_id(images->item[i], &image[i]); /* no file has the id 0, 0 */
-    for (int i = 0; fine && i < images->count; i++) {
-        fine = file_join(path, sizeof path, p->out, p->name[i], e);
-        if (!fine || !file_id(path, &there)) continue;
-        for (int j = 0; fine && j < images->count; j++)
-            if (image[j].device == there.device && image[j].inode == there.inode)
-                fine = error_set(e, ERROR_VALUE, "%s: is one of the images; give another --out", path);
-    }
-    mem_free(image);
-    return fine;
+    return names_path(&p->guard, path, p->out, name, ".png", e) && image_write_png(&image, path, e);
 }
 
 /* Loads what can be read of images first .. first + count; the others are warned of, and *e is the last
@@ -140,8 +122,8 @@ static bool line_put(Predict *p, const char *path, const char *note, Error *e) {
 static bool group_draw(Predict *p, char *const *path, int first, int count, Error *e) {
     int64_t side = p->u.task.image_size;
     bool each = p->u.task.class->draws_each;
-    char sheet[NAME] = "predict.png";
-    if (first) snprintf(sheet, sizeof sheet, "predict-%d.png", first / GROUP + 1);
+    char sheet[NAMES_SIZE] = "predict";
+    if (first) snprintf(sheet, sizeof sheet, "predict-%d", first / GROUP + 1);
     count = group_load(p, path, first, count, e);
     for (int i = 0; i < count; i += each ? 1 : count) {
         int n = each ? 1 : count;
@@ -152,6 +134,7 @@ static bool group_draw(Predict *p, char *const *path, int first, int count, Erro
             .label = p->label + i,
             .identity = p->label + i,
             .size = p->size[i],
+            .fit = p->fit[i],
             .image = {.data = p->pixel + i * 3 * side * side, .ndim = 4, .dim = {n, 3, side, side}}};
         step_begin(p->step);
         if (!p->u.task.class->draw(&p->u.task, p->step, &batch, &picture, p->note + i, e)) return false;
@@ -168,10 +151,12 @@ static bool group_draw(Predict *p, char *const *path, int first, int count, Erro
 /* All images, then predictions.jsonl. */
 static bool images_draw(Predict *p, const OptionList *images, Error *e) {
     char path[FILE_PATH];
-    if (!names_make(p, images, e) || !file_make_folder(p->out, e) ||
-        !file_join(path, sizeof path, p->out, "predictions.jsonl", e))
+    if (!names_make(&p->name, images->item, images->count, e) ||
+        !names_guard_open(&p->guard, images->item, images->count, e) || !file_make_folder(p->out, e))
         return false;
-    if (p->u.task.class->draws_each && !names_check(p, images, e)) return false;
+    for (int i = 0; p->u.task.class->draws_each && i < images->count; i++)
+        if (!names_path(&p->guard, path, p->out, p->name[i], ".png", e)) return false;
+    if (!file_join(path, sizeof path, p->out, "predictions.jsonl", e)) return false;
     for (int i = 0; i < images->count; i += GROUP)
         if (!group_draw(p, images->item, i, images->count - i < GROUP ? images->count - i : GROUP, e))
             return false;
@@ -188,7 +173,7 @@ static bool predict(const char *recipe, const char *checkpoint, const char *out,
     char note[CHECKPOINT_NOTE];
     bool fine = checkpoint_open(&c, checkpoint, note, e);
     if (fine && note[0]) fprintf(stderr, "lethe: warning: %s\n", note);
-    fine = fine && setup_open(&p.u, recipe, set->item, set->count, 0, c, e) && task_load(&p.u.task, c, e);
+    fine = fine && setup_open(&p.u, recipe, set->item, set->count, 0, c, e) && setup_weights(&p.u, c, e);
     fine = fine && (p.step = step_create(run_dtype(&p.u.run), BACKEND_CPU, 0, e)) != NULL;
     if (fine) {
         size_t bytes =
@@ -205,6 +190,7 @@ static bool predict(const char *recipe, const char *checkpoint, const char *out,
         fprintf(stderr, "warning: %d of %d images were skipped\n", p.skipped, images->count);
     bytes_free(&p.lines);
     mem_free(p.name);
+    names_guard_close(&p.guard);
     augment_scratch_free(&p.scratch);
     mem_free(p.pixel);
     mem_free(p.note);

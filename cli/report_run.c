@@ -102,6 +102,11 @@ static void put_curves(Html *h, const History *run) {
                         line_of(history_series(run, NULL, "loss"), epochs, "test", CURVE_DOTS)};
     CurveLine top[] = {line_of(history_series(run, NULL, "top1"), epochs, "top 1", CURVE_DOTS),
                        line_of(history_series(run, NULL, "top5"), epochs, "top 5", CURVE_DOTS)};
+    CurveLine iou[] = {line_of(history_series(run, NULL, "miou_box"), epochs, "box", CURVE_DOTS),
+                       line_of(history_series(run, NULL, "mbiou_box"), epochs, "box, borders", CURVE_DOTS),
+                       line_of(history_series(run, NULL, "miou_1"), epochs, "1 click", CURVE_DOTS),
+                       line_of(history_series(run, NULL, "miou_3"), epochs, "3 clicks", CURVE_DOTS),
+                       line_of(history_series(run, NULL, "miou_5"), epochs, "5 clicks", CURVE_DOTS)};
     CurveLine lr[] = {line_of(history_series(run, "", "lr"), epochs, "learning rate", CURVE_LINE)};
     curve_draw(h, &(Curve){.title = "Loss", .x_label = x_label, .line = loss, .lines = 2});
     curve_draw(h, &(Curve){.title = "Test accuracy",
@@ -111,6 +116,12 @@ static void put_curves(Html *h, const History *run) {
                            .from_zero = true,
                            .top = 100,
                            .percent = true});
+    curve_draw(h, &(Curve){.title = "Mean IoU of the test masks",
+                           .x_label = x_label,
+                           .line = iou,
+                           .lines = COUNT(iou),
+                           .from_zero = true,
+                           .top = 1});
     curve_draw(
         h, &(Curve){.title = "Learning rate", .x_label = x_label, .line = lr, .lines = 1, .from_zero = true});
 }
@@ -122,6 +133,7 @@ static const char *task_words(const History *run) {
     if (!task) return "Run";
     if (!strcmp(task, "mae")) return "Pretraining";
     if (!strcmp(task, "classify")) return "Classifier";
+    if (!strcmp(task, "segment")) return "Segmenter";
     return task;
 }
 
@@ -158,20 +170,27 @@ void report_tile(Html *h, const char *value, const char *about) {
 void report_run_tile(Html *h, const History *run) {
     char value[HTML_NUMBER];
     const Series *top1 = history_series(run, NULL, "top1"), *loss = history_series(run, "", "loss");
+    const Series *iou = history_series(run, NULL, "miou_box");
     const char *task = history_word(run, "task");
-    if (top1)
+    if (iou)
+        report_tile(h, html_number(value, series_last(iou)), "mean IoU of test masks, prompted by a box");
+    else if (top1)
         report_tile(h, html_percent(value, series_last(top1)), "of the test images recognised");
     else if (loss)
         report_tile(h, html_number(value, series_end(loss)),
                     task && !strcmp(task, "mae") ? "reconstruction loss at the end" : "loss at the end");
 }
 
-/* "95.0 %", or "95.0 % (best 96.0 %)"; a dash for a run without test. */
-static void put_accuracy(Html *h, const Series *s) {
+/* Accuracy, or the mean IoU from a box: "95.0 %", or "95.0 % (best 96.0 %)"; a dash for a run without test.
+ */
+static void put_accuracy(Html *h, const History *run) {
     char value[HTML_NUMBER];
-    double last = s ? series_last(s) : NAN, best = last;
+    const Series *s = history_series(run, NULL, "top1");
+    double whole = 1;
+    if (!s) s = history_series(run, NULL, "miou_box"), whole = 100;
+    double last = s ? whole * series_last(s) : NAN, best = last;
     for (int64_t i = 0; s && i < s->count; i++)
-        if (s->value[i] > best) best = s->value[i];
+        if (whole * s->value[i] > best) best = whole * s->value[i];
     html_put(h, "<td>%s", html_percent(value, last));
     if (best > last) html_put(h, " (best %s)", html_percent(value, best));
     html_put(h, "</td>");
@@ -183,22 +202,22 @@ static void put_value(Html *h, double value) {
 }
 
 void report_runs_table(Html *h, const History *run, int n) {
-    static const char *const column[] = {"Run",    "Test accuracy", "Test loss", "Training loss",
-                                         "Epochs", "Updates",       "Images/s",  "Time"};
+    static const char *const column[] = {
+        "Run", "Test accuracy or mIoU", "Test loss", "Training loss", "Epochs", "Updates", "Images/s",
+        "Time"};
     char text[HTML_NUMBER];
     html_put(h, "<div class=\"scroll\"><table><thead><tr>");
     for (int i = 0; i < COUNT(column); i++) html_put(h, "<th scope=\"col\">%s</th>", column[i]);
     html_put(h, "</tr></thead>\n<tbody>\n");
     for (int i = 0; i < n; i++) {
         const Series *loss = history_series(&run[i], "", "loss"),
-                     *test = history_series(&run[i], NULL, "loss"),
-                     *top1 = history_series(&run[i], NULL, "top1");
+                     *test = history_series(&run[i], NULL, "loss");
         double images, seconds;
         bool paced = history_pace(&run[i], &images, &seconds);
         html_put(h, "<tr><th scope=\"row\">");
         report_run_name(h, &run[i]);
         html_put(h, "</th>");
-        put_accuracy(h, top1);
+        put_accuracy(h, &run[i]);
         put_value(h, test ? series_last(test) : NAN);
         put_value(h, loss ? series_end(loss) : NAN);
         put_value(h, loss ? loss->epoch[loss->count - 1] : NAN);

@@ -47,7 +47,7 @@ const char report_style[] =
     ".key{font-size:.84rem;color:var(--soft)}\n"
     ".key:before{content:\"\";display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:6px;"
     "vertical-align:middle;background:var(--c)}\n"
-    ".c0{--c:var(--blue)}.c1{--c:var(--orange)}.c2{--c:var(--good)}.c3{--c:var(--bad)}\n"
+    ".c0{--c:var(--blue)}.c1{--c:var(--orange)}.c2{--c:var(--good)}.c3{--c:var(--bad)}.c4{--c:var(--soft)}\n"
     "svg{display:block;width:100%;height:auto;overflow:visible}\n"
     "svg text{font:12px system-ui,-apple-system,\"Segoe UI\",Roboto,Inter,sans-serif;fill:var(--soft)}\n"
     ".grid .line,.grid .raw{fill:none;stroke:var(--c);stroke-linejoin:round;stroke-linecap:round}\n"

@@ -19,7 +19,7 @@ static const char usage[] =
     "that)\n"
     "  --set k=v   overrides one key; `lethe help recipe` lists them\n"
     "  --resume    go on from the last whole checkpoint in DIR; begin if there is none\n"
-    "  --init FILE weights to start from: a run, a checkpoint or a .safetensors file\n"
+    "  --init FILE weights to start from: a run, a checkpoint or a file of weights (.safetensors, .pth)\n"
     "  --keep N    newest checkpoints kept beside the best; 0: all (--set train.keep=N)\n"
     "  --device D  cpu, cuda or auto (--set device=D)\n"
     "  --trace F   when each rank loads, computes and sums gradients, as Chrome trace JSON\n\n"
@@ -51,6 +51,7 @@ static bool sources_open(Source *train, Source *test, Setup *u, const char *reci
                              .train = true,
                              .device = device_opened(),
                              .seed = (uint64_t)u->run.seed,
+                             .masks = u->task.class->wants_masks,
                              .classes = u->task.classes,
                              .log = warn};
     if (!setup_load(train, recipe, u->train_set, &options, e)) return false;

@@ -3,12 +3,13 @@
 # silent when all is there. Usage: tests/deps.sh TARGET, or all.
 set -eu
 build="gcc libc6-dev pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev
-    libopenmpi-dev openmpi-bin"
-test="g++ libcmocka-dev iproute2 procps clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist"
+    libmicrohttpd-dev libopenmpi-dev openmpi-bin"
+test="g++ libcmocka-dev iproute2 procps clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist curl
+    python3"
 lint="clang-format clang-tidy libomp-14-dev"
 
 case ${1:-all} in
-demo | docs | kernels) want=$build ;;
+demo | demo-segment | docs | kernels) want=$build ;;
 bench-data) want="$build python3 python3-pil" ;;
 lint) want="$build $lint libcmocka-dev" ;;
 test | asan | fuzz | fake | fake-asan) want="$build $test" ;;

@@ -11,7 +11,7 @@ FAKEXX  := g++ -std=c++17 -O2 -g -march=$(ARCH) -fno-strict-aliasing -Wall -Wext
 comma   := ,
 # Tensors stand apart and are poisoned when they are freed: a kernel that leaves its tensor is found.
 FAKELD  := $(if $(findstring address,$(SAN)),-Wl$(comma)--wrap=heap_get$(comma)--wrap=heap_drop$(comma)--wrap=heap_free)
-FAKETESTS := $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_ops test_golden_mae test_golden_vit)
+FAKETESTS := $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_ops test_golden_mae test_golden_vit test_golden_sam)
 
 fake-ready: $(FAKETESTS) $(FAKE)/lethe ## the GPU's code on a fake GPU: kernels, optimizer, whole runs
 	@LETHE_QUICK=1 LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $(FAKETESTS) tests/device/test_fake_runs.sh

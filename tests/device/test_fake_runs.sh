@@ -63,6 +63,18 @@ compare mixed classify 2e-5 --set task=classify --set data.mixup=0.8 --set data.
 compare small classify 2e-2 --set task=classify --set dtype=bf16 --set optim.name=sgd --set optim.lr=0.01
 compare parts mae 1e-5 --set train.accumulate=2 --set model.recompute=true --set optim.clip=0.3 --set data.drop_last=false --set train.batch=20
 compare half mae 2e-2 --set dtype=bf16 --set optim.name=sgd --set optim.lr=0.01
+"$lethe_cpu" synth shapes --out "$work/shapes" --count 10 --size 64 --seed 5 >/dev/null || exit 1
+cat >"$work/segment.json" <<'JSON'
+{"task": "segment", "seed": 7, "model": {"size": "micro", "image_size": 64, "hq": false},
+ "segment": {"rounds": 2, "points": 64, "eval_clicks": 1},
+ "data": {"geometry": "longest", "masks_per_image": 1, "eval_masks": 2},
+ "train": {"batch": 2, "epochs": 1000, "steps": 20, "eval_every": 0, "log_every": 1},
+ "optim": {"lr": 0.0005}, "schedule": {"warmup_epochs": 1}}
+JSON
+shapes=(--set data.train="$work/shapes/train.json" --set data.test="$work/shapes/test.json")
+# a click is a pixel: where rounding moves one, a loss jumps
+compare sam segment 1e-2 "${shapes[@]}"
+compare hq segment 1e-3 "${shapes[@]}" --set model.hq=true --set segment.train=hq
 cp "$work/mae.json" "$work/recipe.json"
 
 # evaluation, a trace, a loss that is not finite
