@@ -7,7 +7,7 @@ enum { F32 = 4, BF16 = 2, MOMENTS = 2 * F32 };
 #define CUDA_WORKSPACE ((int64_t)64 << 20)
 /* What a CPU process grows by besides: oneDNN's compiled primitives, threads, the tape's records. Measured.
  */
-#define ONEDNN_CODE ((int64_t)16 << 20)
+#define ONEDNN_CODE ((int64_t)12 << 20)
 
 bool plan_open(const PlanJob *job, Error *e) {
     task_layer_decay(job->task, job->optim->layer_decay);

@@ -120,9 +120,12 @@ static void by_heart(void **state) {
     (void)state;
     char *const set[] = {"segment.rounds=5", "segment.focal_alpha=0.9"};
     char *const half[] = {"segment.rounds=5", "dtype=bf16"};
-    Fixture *f = fixture_open(set, COUNT(set));
-    assert_in_range(learned_within(f, 800), 5, 799);
-    fixture_close(f);
+    Fixture *f;
+    if (!getenv("LETHE_QUICK")) { /* too long under the sanitizers */
+        f = fixture_open(set, COUNT(set));
+        assert_in_range(learned_within(f, 800), 5, 799);
+        fixture_close(f);
+    }
     f = fixture_open(half, COUNT(half));
     assert_true(learned(f, 30) < 0.7);
     fixture_close(f);
