@@ -20,7 +20,7 @@ fake-asan-ready: ## the kernels alone, under AddressSanitizer and UBSan
 	@$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' fake-kernels
 .PHONY: fake-kernels
 fake-kernels: $(addprefix $(FAKE)/tests/,test_fake test_optim_cuda test_kernels test_golden_ops)
-	@LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $^
+	@LIMIT=600 LETHE_TEST_BACKEND=cuda tests/run.sh $(BUILD) $^
 
 $(FAKE)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D) && echo "  CC    $<"
