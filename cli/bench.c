@@ -111,6 +111,11 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+double bench_median(double *x, int64_t n) {
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return x[n / 2];
+}
+
 typedef struct Figures {
     const char *task, *preset, *dtype;
     char device[80]; /* the GPU; "" on the processor */
@@ -162,8 +167,7 @@ static bool measure(Figures *f, const TrainJob *job, int64_t steps, Error *e) {
     double after = rate_now(f, &t);
     f->rate =
         2 / (1 / before + 1 / after); /* the machine's speed drifts: before and after, averaged in time */
-    qsort(took, (size_t)steps, sizeof *took, by_value);
-    f->seconds = took[steps / 2];
+    f->seconds = bench_median(took, steps);
     trainer_close(&t);
     return fine;
 }

@@ -8,6 +8,8 @@
  * GPU: what is taken of it now, which only grows, with all that libraries and others hold. */
 int64_t bench_peak_bytes(void);
 
+double bench_median(double *x, int64_t n); /* sorts x */
+
 /* The time of each op that was called, and what is left of `seconds`, as lines of a table. */
 void bench_tell_ops(const StepClock *clock, double seconds, const char *rest);
 

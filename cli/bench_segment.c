@@ -9,7 +9,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { PROMPTS = 10, MOST = 1000 };
@@ -21,16 +20,6 @@ typedef struct Figures {
     StepClock clock[64], clock_prompt[64];
     double clocked_prompt;
 } Figures;
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int64_t n) {
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return x[n / 2];
-}
 
 static bool image_make(Image *im, int64_t side, Error *e) {
     if (!image_reserve(im, (int)side, (int)side, e)) return false;
@@ -66,7 +55,7 @@ static bool measure_embed(Figures *f, Predictor *p, const Image *im, int64_t ste
     step_begin(s);
     double after = gemm_measure(s, 3, &unused);
     f->rate = 2 / (1 / before + 1 / after); /* the machine's speed drifts */
-    f->embed = median(took, steps);
+    f->embed = bench_median(took, steps);
     return true;
 }
 
@@ -78,7 +67,7 @@ static bool ask(Predictor *p, const Embedding *b, const PredictorPrompt *prompt,
         if (!predictor_ask(p, b, prompt, 1, multimask, PREDICTOR_HQ_SUM, out, e)) return false;
         if (i >= 0) took[i] = clock_seconds() - from;
     }
-    *seconds = median(took, n);
+    *seconds = bench_median(took, n);
     return true;
 }
 

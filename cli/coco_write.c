@@ -84,6 +84,18 @@ static bool record_put(Bytes *list, int64_t id, const CocoRecord *r, Error *e) {
     return fine;
 }
 
+CocoRecord coco_generated(const GeneratorMask *m, char more[COCO_MORE]) {
+    snprintf(more, COCO_MORE, "\"point_coords\": [[%.17g, %.17g]], \"crop_box\": [%d, %d, %d, %d]", m->x,
+             m->y, m->crop.x, m->crop.y, m->crop.width, m->crop.height);
+    return (CocoRecord){.image = 1,
+                        .category = 1,
+                        .rle = &m->rle,
+                        .box = {m->box.x0, m->box.y0, m->box.x1 - m->box.x0, m->box.y1 - m->box.y0},
+                        .iou = m->iou,
+                        .stability = m->stability,
+                        .more = more};
+}
+
 bool coco_put_annotation(Bytes *list, int64_t id, const CocoRecord *r, Error *e) {
     return record_put(list, id, r, e);
 }

@@ -4,6 +4,7 @@
 #define LETHE_CLI_COCO_WRITE_H
 
 #include "data/rle.h"
+#include "segment/generator.h"
 
 typedef struct CocoRecord {
     int64_t image, category; /* ids */
@@ -17,6 +18,11 @@ typedef struct CocoRecord {
 
 /* COCO's box of a mask: width and height count pixels. */
 void coco_box(const Rle *rle, double box[4]);
+
+enum { COCO_MORE = 300 };
+/* What the mask generator found, as the reference records it: its box ends with the last column and row, not
+ * behind them. The record borrows from both. */
+CocoRecord coco_generated(const GeneratorMask *m, char more[COCO_MORE]);
 
 /* One more object behind those in `list`: an annotation of a data set, or a result. */
 bool coco_put_annotation(Bytes *list, int64_t id, const CocoRecord *r, Error *e);

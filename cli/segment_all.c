@@ -76,18 +76,9 @@ static bool masks_put(const Segment *s, int64_t i, const GeneratorMasks *found, 
     return true;
 }
 
-/* The reference's record: its box ends with the last column and row, not behind them. */
 static bool record_put(Bytes *list, const GeneratorMask *m, int64_t id, Error *e) {
-    char more[300];
-    snprintf(more, sizeof more, "\"point_coords\": [[%.17g, %.17g]], \"crop_box\": [%d, %d, %d, %d]", m->x,
-             m->y, m->crop.x, m->crop.y, m->crop.width, m->crop.height);
-    const CocoRecord r = {.image = 1,
-                          .category = 1,
-                          .rle = &m->rle,
-                          .box = {m->box.x0, m->box.y0, m->box.x1 - m->box.x0, m->box.y1 - m->box.y0},
-                          .iou = m->iou,
-                          .stability = m->stability,
-                          .more = more};
+    char more[COCO_MORE];
+    const CocoRecord r = coco_generated(m, more);
     return coco_put_annotation(list, id, &r, e);
 }
 

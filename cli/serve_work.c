@@ -246,18 +246,10 @@ static bool points_progress(void *self, int64_t points, int64_t all) {
     return slow_progress(self, all ? (double)points / (double)all : 0);
 }
 
-/* As `lethe segment --everything` writes it: the reference's box ends with the last column and row. */
+/* As `lethe segment --everything` writes it. */
 static bool found_put(Work *w, Job *j, const GeneratorMask *m, int64_t i, Error *e) {
-    char more[300];
-    snprintf(more, sizeof more, "\"point_coords\": [[%.17g, %.17g]], \"crop_box\": [%d, %d, %d, %d]", m->x,
-             m->y, m->crop.x, m->crop.y, m->crop.width, m->crop.height);
-    const CocoRecord record = {.image = 1,
-                               .category = 1,
-                               .rle = &m->rle,
-                               .box = {m->box.x0, m->box.y0, m->box.x1 - m->box.x0, m->box.y1 - m->box.y0},
-                               .iou = m->iou,
-                               .stability = m->stability,
-                               .more = more};
+    char more[COCO_MORE];
+    const CocoRecord record = coco_generated(m, more);
     return record_put(w, j, i, &record, e);
 }
 

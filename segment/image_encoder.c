@@ -11,7 +11,7 @@
 static const double EPS = 1e-6;
 enum { PATCH = 16, GLOBALS = 4 };
 
-/* Blocks `first`, first + every, .. attend globally, and among micro's the last alone. */
+/* global: the blocks that attend globally; of micro's the last alone. */
 static const struct {
     int64_t dim, depth, heads, window, global[GLOBALS];
 } preset[SAM_SIZES] = {
@@ -20,10 +20,6 @@ static const struct {
     [SAM_LARGE] = {1024, 24, 16, 14, {5, 11, 17, 23}},
     [SAM_HUGE] = {1280, 32, 16, 14, {7, 15, 23, 31}},
 };
-
-int64_t sam_encoder_dim(const SamSettings *set) {
-    return preset[set->size].dim;
-}
 
 SamNeck sam_neck_declare(Params *p, int64_t dim) {
     SamNeck n;

@@ -45,7 +45,4 @@ Tensor *sam_encoder_run(Step *s, const SamEncoder *v, Tensor *image, Tensor **ea
 SamNeck sam_neck_declare(Params *p, int64_t dim);
 Tensor *sam_neck_run(Step *s, const SamNeck *n, Tensor *x, int64_t grid); /* [B, g g, D] -> [B, 256, g, g] */
 
-/* The width of the encoder's features, of which HQ's fusion reads the early ones. */
-int64_t sam_encoder_dim(const SamSettings *set);
-
 #endif
