@@ -11,13 +11,12 @@
 static const double EPS = 1e-6;
 enum { PATCH = 16, GLOBALS = 4 };
 
-/* global: the blocks that attend globally; of micro's the last alone. */
+/* global: the blocks that attend globally; GLOBALS places, the last repeated. */
 static const struct {
     int64_t dim, depth, heads, window, global[GLOBALS];
 } preset[SAM_SIZES] = {
-    [SAM_MICRO] = {64, 4, 2, 7, {3, 3, 3, 3}},
-    [SAM_BASE] = {768, 12, 12, 14, {2, 5, 8, 11}},
-    [SAM_LARGE] = {1024, 24, 16, 14, {5, 11, 17, 23}},
+    [SAM_MICRO] = {64, 4, 2, 7, {3, 3, 3, 3}},        [SAM_SMALL] = {192, 6, 3, 8, {2, 5, 5, 5}},
+    [SAM_BASE] = {768, 12, 12, 14, {2, 5, 8, 11}},    [SAM_LARGE] = {1024, 24, 16, 14, {5, 11, 17, 23}},
     [SAM_HUGE] = {1280, 32, 16, 14, {7, 15, 23, 31}},
 };
 

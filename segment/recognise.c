@@ -11,9 +11,9 @@ static const struct {
     const char *size, *what;
     int64_t dim, depth;
 } encoder[SAM_SIZES] = {
-    [SAM_MICRO] = {"micro", "micro", 64, 4},  [SAM_TINY] = {"tiny", "TinyViT", 0, 0},
-    [SAM_BASE] = {"base", "ViT-B", 768, 12},  [SAM_LARGE] = {"large", "ViT-L", 1024, 24},
-    [SAM_HUGE] = {"huge", "ViT-H", 1280, 32},
+    [SAM_MICRO] = {"micro", "micro", 64, 4},    [SAM_TINY] = {"tiny", "TinyViT", 0, 0},
+    [SAM_SMALL] = {"small", "small", 192, 6},   [SAM_BASE] = {"base", "ViT-B", 768, 12},
+    [SAM_LARGE] = {"large", "ViT-L", 1024, 24}, [SAM_HUGE] = {"huge", "ViT-H", 1280, 32},
 };
 
 static bool shaped(const Weights *w, const char *name, const int64_t dim[4]) {

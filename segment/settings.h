@@ -4,13 +4,14 @@
 
 #include "core/recipe.h"
 
-/* micro: dim 64, 4 blocks, 2 heads, window 7, the last block global; for tests and two cores. tiny:
- * MobileSAM. */
-typedef enum { SAM_MICRO, SAM_TINY, SAM_BASE, SAM_LARGE, SAM_HUGE, SAM_SIZES } SamSize;
+/* micro: dim 64, 4 blocks, 2 heads, window 7, the last block global; for tests. tiny: MobileSAM. small: dim
+ * 192, 6 blocks, 3 heads, window 8, every third block global; for training on two cores. */
+typedef enum { SAM_MICRO, SAM_TINY, SAM_SMALL, SAM_BASE, SAM_LARGE, SAM_HUGE, SAM_SIZES } SamSize;
 
 #define SAM_FIELDS(X)                                                                                        \
-    X(CHOICE, size, "model.size", "\"base\"", 0, 0, "micro|tiny|base|large|huge",                            \
-      "image encoder: SAM's ViT-B, ViT-L, ViT-H; tiny: MobileSAM's TinyViT; micro: for small images")        \
+    X(CHOICE, size, "model.size", "\"base\"", 0, 0, "micro|tiny|small|base|large|huge",                      \
+      "image encoder: SAM's ViT-B, ViT-L, ViT-H; tiny: MobileSAM's TinyViT; small, micro: of our own, "      \
+      "for small machines")                                                                                  \
     X(INT, image_size, "model.image_size", "1024", 64, 4096, "",                                             \
       "side of the square the encoder sees, a multiple of 64")                                               \
     X(BOOL, hq, "model.hq", "false", 0, 0, "", "HQ-SAM: a further token and fused features of the encoder")  \

@@ -18,11 +18,13 @@ static const SafeEntry *entry(const Case *c, const char *key) {
     return safe_find(c->file, name);
 }
 
-/* NULL when the case has no such tensor. */
+/* NULL when the case has no such tensor. The host writes to step memory here, which kernels before may still be
+ * using: it waits for them. */
 static Tensor *optional(const Case *c, const char *key) {
     const SafeEntry *x = entry(c, key);
     Error e;
     if (!x) return NULL;
+    golden_wait();
     DType dtype = x->type == SAFE_I32 ? DT_I32 : x->type == SAFE_U8 ? DT_U8 : DT_F32;
     Tensor *t = step_tensor(c->s, dtype, x->ndim, x->dim);
     if (!safe_fits(c->file, x, t, &e) || !safe_read(c->file, x, t, &e)) fail_msg("%s", e.text);

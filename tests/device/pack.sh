@@ -12,7 +12,7 @@ gpus=${GPUS:-90}
 build=${BUILD:-build/cuda}
 limit=${LIMIT:-48}
 out=build/device
-tests="test_kernels test_golden_mae test_golden_vit test_golden_ops test_optim_cuda"
+tests="test_kernels test_golden_mae test_golden_vit test_golden_ops test_golden_sam test_optim_cuda"
 gradcheck=$build/cpu/tests/gradcheck # double, on the processor alone: built without CUDA
 
 # The Makefile's settings and rules, and one program more: its own rule for it is the fake GPU's.
@@ -73,7 +73,8 @@ changed() { [ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] 
 build_all
 gather
 tell
-tar -C "$out/stage" -cf - . | gzip -9 >"$out/packed.tar.gz"
+# Each program holds the same kernels: xz sees that, gzip does not.
+tar -C "$out/stage" -cf - . | xz -9 >"$out/packed.tar.xz"
 unpacked=$(du -sm "$out/stage" | cut -f1)
 rm -rf "$out/stage" "$out/all" "$out/theirs"
 size=$(($(cat "$out"/* | wc -c) / 1048576 + 1))

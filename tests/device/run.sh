@@ -2,10 +2,11 @@
 # On a machine with a GPU, from build/device as tests/device/pack.sh made it (no compiler is needed): the tests on CUDA,
 # the benchmarks, PyTorch beside them on the same card, in one call of under ten minutes; a short table comes last.
 #     tests/device/run.sh [--demo] [STEP]...
-# STEPs, all but demo unless some are named: version kernels gradcheck golden_mae golden_vit golden_ops optim repeat
-# graph like_cpu like_cpu_bf16 memcheck racecheck demo bench. Settings: LIMIT: seconds for all (570). BENCH: of these,
-# seconds kept for the benchmarks (260). OUT: a folder for log.txt, table.txt and the JSON files. BATCH (256). PYTHON:
-# one that has PyTorch. DRY=1: the same steps on the fake GPU of `make fake`, at tiny sizes, to try the script itself.
+# STEPs, all but demo unless some are named: version kernels gradcheck golden_mae golden_vit golden_ops golden_sam optim
+# repeat graph like_cpu like_cpu_bf16 segment memcheck racecheck demo bench. Settings: LIMIT: seconds for all (570).
+# BENCH: of these, seconds kept for the benchmarks (260). OUT: a folder for log.txt, table.txt and the JSON files.
+# BATCH (256). PYTHON: one that has PyTorch. DRY=1: the same steps on the fake GPU of `make fake`, at tiny sizes, to try
+# the script itself.
 set -u
 cd "$(dirname "$0")/../.."
 self=$PWD/tests/device/run.sh
@@ -61,6 +62,7 @@ golden() {
 do_golden_mae() { golden test_golden_mae; }
 do_golden_vit() { golden test_golden_vit; }
 do_golden_ops() { golden test_golden_ops; }
+do_golden_sam() { golden test_golden_sam; }
 do_optim() { has test_optim_cuda || return 77; mine "$BIN/test_optim_cuda"; }
 
 # small OUT [SETTING]...: 20 updates of a small masked autoencoder on drawn faces
@@ -76,12 +78,15 @@ small() {
  "train": {"batch": 32, "epochs": 1000, "steps": 20, "log_every": 1, "checkpoint_every": 10},
  "optim": {"blr": 0.01, "ema": 0.9}, "schedule": {"warmup_epochs": 2}}
 JSON
-    local set=()
+    run_small "$WORK/small.json" "$out" data.train="$WORK/faces/train" data.test="$WORK/faces/test" "$@"
+}
+# run_small RECIPE OUT [SETTING]...
+run_small() {
+    local recipe=$1 out=$2 set=() threads s
+    shift 2
     for s in "$@"; do set+=(--set "$s"); done
-    local threads
     threads=$(nproc)
-    OMP_NUM_THREADS=$((threads < 8 ? threads : 8)) mine "$LETHE" train "$WORK/small.json" --out "$out" \
-        --set data.train="$WORK/faces/train" --set data.test="$WORK/faces/test" ${set[@]+"${set[@]}"} \
+    OMP_NUM_THREADS=$((threads < 8 ? threads : 8)) mine "$LETHE" train "$recipe" --out "$out" "${set[@]}" \
         >"$out.log" 2>&1 || { tail -5 "$out.log"; return 1; }
 }
 same_files() { # same_files A B: weights, moments and average, bit for bit
@@ -103,17 +108,37 @@ do_graph() {
     same_files "$WORK/graph" "$WORK/plain" && say "captured or not: the same bits"
 }
 losses() { sed -nE 's/.*"step": ([0-9]+),.*"loss": ([0-9.e+-]+).*/\1 \2/p' "$1/metrics.jsonl"; }
-like_cpu() { # like_cpu DTYPE LIMIT
-    small "$WORK/gpu_$1" device=cuda dtype="$1" && small "$WORK/cpu_$1" device=cpu dtype="$1" || return 1
-    paste -d ' ' <(losses "$WORK/gpu_$1") <(losses "$WORK/cpu_$1") | awk -v limit="$2" '
+same_losses() { # same_losses A B LIMIT: relative, in each of 20 updates
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v limit="$3" '
         { d = ($2 - $4) / $4; if (d < 0) d = -d; if (d > most) most = d; n++; if ($1 != $3 || !($4 > 0)) bad = 1 }
         END {
             printf "note: %d losses, at most %.1e apart, allowed %s\n", n, most, limit
             exit bad || n < 20 || most > limit
         }'
 }
+like_cpu() { # like_cpu DTYPE LIMIT
+    small "$WORK/gpu_$1" device=cuda dtype="$1" && small "$WORK/cpu_$1" device=cpu dtype="$1" || return 1
+    same_losses "$WORK/gpu_$1" "$WORK/cpu_$1" "$2"
+}
 do_like_cpu() { like_cpu f32 1e-4; }
 do_like_cpu_bf16() { like_cpu bf16 2e-2; }
+
+# A small segmenter on drawn shapes, as the processor trains it, and twice the same bits. A click is a pixel: where
+# rounding moves one, a loss jumps.
+do_segment() {
+    mine "$LETHE" synth shapes --out "$WORK/shapes" --count 24 --size 64 --seed 3 >/dev/null || return 1
+    cat >"$WORK/segment.json" <<'JSON'
+{"task": "segment", "seed": 7, "model": {"size": "micro", "image_size": 64}, "segment": {"rounds": 2, "eval_clicks": 1},
+ "data": {"geometry": "longest", "masks_per_image": 2, "eval_masks": 2},
+ "train": {"batch": 2, "epochs": 1000, "steps": 20, "eval_every": 0, "log_every": 1},
+ "optim": {"lr": 0.0005, "ema": 0.9}, "schedule": {"warmup_epochs": 1}}
+JSON
+    local d data=(data.train="$WORK/shapes/train.json" data.test="$WORK/shapes/test.json")
+    for d in cpu cuda; do run_small "$WORK/segment.json" "$WORK/segment_$d" device=$d "${data[@]}" || return 1; done
+    run_small "$WORK/segment.json" "$WORK/segment_two" device=cuda "${data[@]}" || return 1
+    same_losses "$WORK/segment_cuda" "$WORK/segment_cpu" 1e-2 || return 1
+    same_files "$WORK/segment_cuda" "$WORK/segment_two" || { say "two runs differ"; return 1; }
+}
 
 # sanitize TOOL: the own kernels, those of the libraries left out; first the short program, then all kernels
 sanitize() {
@@ -273,12 +298,18 @@ prepare_dry() {
     echo "dry: the fake GPU, tiny sizes; no figure means anything"
 }
 
+unpack() {
+    xz -dc build/device/packed.tar.xz ||
+        python3 -c 'import lzma, shutil, sys
+shutil.copyfileobj(lzma.open("build/device/packed.tar.xz"), sys.stdout.buffer)'
+}
+
 prepare() {
     [ -n "$(nvidia-smi -L 2>/dev/null)" ] ||
         die "no GPU here (nvidia-smi names none); DRY=1 goes through the steps on the fake GPU"
-    [ -f build/device/packed.tar.gz ] || die "build/device/packed.tar.gz is not there: tests/device/pack.sh makes it"
+    [ -f build/device/packed.tar.xz ] || die "build/device/packed.tar.xz is not there: tests/device/pack.sh makes it"
     mkdir "$WORK/bin"
-    tar -C "$WORK/bin" -xzf build/device/packed.tar.gz || die "build/device/packed.tar.gz cannot be unpacked"
+    unpack | tar -C "$WORK/bin" -xf - || die "build/device/packed.tar.xz cannot be unpacked"
     BIN=$WORK/bin LETHE=$WORK/bin/lethe LIBRARIES=$WORK/bin/lib
     card=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | head -1)
     echo "$card, $(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)"
@@ -433,8 +464,8 @@ main() {
 
 run_tests() {
     local pair
-    for pair in version:20 kernels:120 gradcheck:60 golden_mae:90 golden_vit:60 golden_ops:60 optim:40 repeat:60 \
-        graph:40 like_cpu:40 like_cpu_bf16:40 memcheck:60 racecheck:60 demo:150; do
+    for pair in version:20 kernels:120 gradcheck:60 golden_mae:90 golden_vit:60 golden_ops:60 golden_sam:60 optim:40 \
+        repeat:60 graph:40 like_cpu:40 like_cpu_bf16:40 segment:60 memcheck:60 racecheck:60 demo:150; do
         ! wanted "${pair%:*}" || step "${pair%:*}" "${pair#*:}" "${pair%:*}"
     done
 }
@@ -468,8 +499,8 @@ for a in "$@"; do
     *) steps="$steps $a" ;;
     esac
 done
-all="version kernels gradcheck golden_mae golden_vit golden_ops optim repeat graph like_cpu like_cpu_bf16 memcheck"
-all="$all racecheck bench"
+all="version kernels gradcheck golden_mae golden_vit golden_ops golden_sam optim repeat graph like_cpu like_cpu_bf16"
+all="$all segment memcheck racecheck bench"
 for a in $steps; do case " $all demo " in *" $a "*) ;; *) die "$a: no such step" ;; esac; done
 steps="${steps:-$all} $more"
 main
