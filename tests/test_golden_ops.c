@@ -80,13 +80,20 @@ static void check(const Case *c, const char *key, const Tensor *got) {
     if (!(off <= LIMIT)) fail_msg("%s.%s is off by %.3g", c->name, key, off);
 }
 
+/* Walks back from dy, the gradient of y. */
+static void backward_from(const Case *c, Tensor *y, const Tensor *dy) {
+    Tensor *grad = step_grad_of(c->s, y, NULL);
+    golden_wait(); /* until it has been zeroed */
+    memcpy(grad->data, dy->data, tensor_bytes(dy));
+    tape_backward_seeded(c->s);
+}
+
 /* Checks y, walks back from the case's d_y (1 for a loss) and checks the gradient of every leaf given. */
 static void finish(const Case *c, Tensor *y, int leaves, const char *const key[], Tensor *const t[]) {
     check(c, "y", y);
     const Tensor *dy = optional(c, "d_y");
     if (dy) {
-        memcpy(step_grad_of(c->s, y, NULL)->data, dy->data, tensor_bytes(dy));
-        tape_backward_seeded(c->s);
+        backward_from(c, y, dy);
     } else {
         tape_backward(c->s, y, 1);
     }
@@ -311,9 +318,7 @@ static void torch_interpolate(void **state) {
             Tensor *x = leaf(&c, "in"), *y = op_interpolate(c.s, x, mode[m].kind, size[i][0], size[i][1]);
             snprintf(c.name, sizeof c.name, "torch.%s.%dx%d", mode[m].name, (int)size[i][0], (int)size[i][1]);
             check(&c, "out", y);
-            const Tensor *dy = load(&c, "dout");
-            memcpy(step_grad_of(c.s, y, NULL)->data, dy->data, tensor_bytes(dy));
-            tape_backward_seeded(c.s);
+            backward_from(&c, y, load(&c, "dout"));
             check(&c, "din", x->grad);
         }
     case_close(&c);
