@@ -228,7 +228,7 @@ template <class T> static T *device_room(int64_t n) {
 /* n of T in the host's memory, copied to the device and given back here. */
 template <class T> static T *device_take(T *from, int64_t n) {
     T *p = device_room<T>(n);
-    if (n) CUDA(cudaMemcpy(p, from, (size_t)n * sizeof *p, cudaMemcpyHostToDevice));
+    device_copy(p, from, (size_t)n * sizeof *p);
     mem_free(from);
     return p;
 }

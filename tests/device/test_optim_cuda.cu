@@ -253,9 +253,9 @@ static void collect(Slabs s[RANKS], const OptimPart *part, int parts) {
     for (int k = 0; k < parts; k++)
         for (int r = 0; r < RANKS; r++) {
             const OptimPart *x = &part[2 * k + r];
-            CUDA(cudaStreamSynchronize(cuda.stream));
-            CUDA(cudaMemcpy(s[1 - r].slab.value + x->begin, s[r].slab.value + x->begin,
-                            (size_t)(x->end - x->begin) * sizeof(float), cudaMemcpyDeviceToDevice));
+            CUDA(cudaMemcpyAsync(s[1 - r].slab.value + x->begin, s[r].slab.value + x->begin,
+                                 (size_t)(x->end - x->begin) * sizeof(float), cudaMemcpyDeviceToDevice,
+                                 cuda.stream));
         }
 }
 
