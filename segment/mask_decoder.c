@@ -150,14 +150,26 @@ static Tensor *masks_of(Step *s, Tensor *hyper, Tensor *x) {
     return op_reshape(s, y, 4, (int64_t[]){x->dim[0], hyper->dim[1], high, wide});
 }
 
+/* hyper [1, 1, 32] times the second convolution of x, without its 32 channels: a convolution is linear, so
+ * that its kernels are summed with these weights first, and one channel is all that is computed. */
+static Tensor *folded(Step *s, const DecoderUpscale *u, Tensor *hyper, Tensor *x) {
+    int64_t inside = SAM_CHANNELS / 4, each = inside * 9, one = 1;
+    Tensor *w = op_matmul(s, hyper, op_reshape(s, u->conv2_w, 3, (int64_t[]){1, FINE, each}));
+    Tensor *b = op_matmul(s, hyper, op_reshape(s, u->conv2_b, 3, (int64_t[]){1, FINE, 1}));
+    w = op_reshape(s, w, 4, (int64_t[]){1, inside, 3, 3});
+    return op_conv2d(s, x, w, op_reshape(s, b, 1, &one), 1, 1, 1);
+}
+
 /* HQ's mask, from its token and SAM's upscaled features made finer. */
 static Tensor *fine_run(Step *s, const MaskDecoder *d, Tensor *q, Tensor *up, Tensor *fine) {
     const DecoderUpscale *u = &d->from_mask;
     Scope scope = scope_open(s);
     Tensor *x = op_conv2d(s, up, u->conv1_w, u->conv1_b, 1, 1, 1);
     x = op_pointwise(s, op_layernorm2d(s, x, u->norm.w, u->norm.b, EPS_2D), POINT_GELU);
-    x = op_add(s, op_conv2d(s, x, u->conv2_w, u->conv2_b, 1, 1, 1), fine);
     Tensor *hyper = mlp_run(s, &d->hf_mlp, token_of(s, q, 1 + MASKS));
+    if (x->dim[0] == 1 && !s->recording)
+        return scope_close(s, scope, op_add(s, folded(s, u, hyper, x), masks_of(s, hyper, fine)));
+    x = op_add(s, op_conv2d(s, x, u->conv2_w, u->conv2_b, 1, 1, 1), fine);
     return scope_close(s, scope, masks_of(s, hyper, x));
 }
 

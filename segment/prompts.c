@@ -81,15 +81,16 @@ static bool head_fill(const Segment *m, Rng *r, const uint8_t *mask, PromptBox b
     return box;
 }
 
-/* Inside where at least half of the block is. */
+/* Inside where at least half of the block is, soft borders counted as what they are: a block is seldom in
+ * doubt then, so that masks do not grow by those that are. */
 static void target_fill(const uint8_t *mask, int64_t side, real *out, int64_t to) {
-    int64_t block = side / to;
+    int64_t block = side / to, half = 255 * block * block;
     for (int64_t y = 0; y < to; y++)
         for (int64_t x = 0; x < to; x++) {
             int64_t inside = 0;
             for (int64_t i = 0; i < block * block; i++)
-                inside += mask[(y * block + i / block) * side + x * block + i % block] >= INSIDE;
-            out[y * to + x] = 2 * inside >= block * block ? 1 : 0;
+                inside += mask[(y * block + i / block) * side + x * block + i % block];
+            out[y * to + x] = 2 * inside >= half ? 1 : 0;
         }
 }
 
