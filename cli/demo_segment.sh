@@ -15,8 +15,8 @@ threads_most=8
 everything() {
     set --
     for n in $shown; do set -- "$@" "demo/shapes/test/$n.jpg"; done
-    work "$lethe" segment --checkpoint demo/segment --everything --points-per-side 16 --iou-threshold 0.4 \
-        --stability-threshold 0.65 --out demo/everything "$@"
+    work "$lethe" segment --checkpoint demo/segment --everything --points-per-side 16 --iou-threshold 0.55 \
+        --stability-threshold 0.75 --nms 0.4 --min-area 30 --out demo/everything "$@"
     work "$lethe" segment --checkpoint demo/segment --prompts demo/shapes/test.json --pictures --out demo/boxes
 }
 
