@@ -204,8 +204,8 @@ static bool group_add(Eval *v, const Batch *b, const BatchMask *t, Error *e) {
                         .low = v->m->low}};
     if (!truth_make(v, v->n, e)) return false;
     if (mask_area(v->truth.data, (int64_t)t->height * t->width) == 0) return true; /* nothing to ask for */
-    /* The last column and row of the mask as the model sees it, in pixels of the image: as in training, and as
-     * HQ-SAM's evaluation has it, which takes the box from the resized mask. */
+    /* The last column and row of the mask as the model sees it, in pixels of the image: as in training, and
+     * as HQ-SAM's evaluation has it, which takes the box from the resized mask. */
     MaskBox box = mask_box(v->truth.data, t->height, t->width);
     double x1 = box.x1 + 1 - (double)a->at.width / a->at.fit_width;
     double y1 = box.y1 + 1 - (double)a->at.height / a->at.fit_height;

@@ -18,8 +18,8 @@ static const SafeEntry *entry(const Case *c, const char *key) {
     return safe_find(c->file, name);
 }
 
-/* NULL when the case has no such tensor. The host writes to step memory here, which kernels before may still be
- * using: it waits for them. */
+/* NULL when the case has no such tensor. The host writes to step memory here, which kernels before may still
+ * be using: it waits for them. */
 static Tensor *optional(const Case *c, const char *key) {
     const SafeEntry *x = entry(c, key);
     Error e;
