@@ -37,6 +37,14 @@ Tensor *sam_neck_run(Step *s, const SamNeck *n, Tensor *x, int64_t grid) {
     return scope_close(s, scope, op_layernorm2d(s, x, n->norm2_w, n->norm2_b, EPS));
 }
 
+int64_t sam_encoder_dim(SamSize size) {
+    return preset[size].dim;
+}
+
+int64_t sam_encoder_depth(SamSize size) {
+    return preset[size].depth;
+}
+
 static SamBlock block_declare(Params *p, int n, int64_t d, int heads, int64_t side) {
     SamBlock b = {.heads = heads, .layer = n};
     const char *at = "image_encoder.blocks";

@@ -36,6 +36,10 @@ typedef struct SamWatch {
     void *self;
 } SamWatch;
 
+/* Width and blocks of a preset; 0: MobileSAM's, which is not of this kind. */
+int64_t sam_encoder_dim(SamSize size);
+int64_t sam_encoder_depth(SamSize size);
+
 bool sam_encoder_declare(SamEncoder *v, Params *p, const SamSettings *set, Error *e);
 void sam_encoder_free(SamEncoder *v);
 /* image [B, 3, S, S] -> [B, 256, g, g]; *early (may be NULL): [B, D, g, g]. NULL where `watch` (may be NULL)

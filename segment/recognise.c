@@ -1,7 +1,7 @@
 #include "segment/recognise.h"
 
 #include "core/json.h"
-#include "segment/settings.h"
+#include "segment/image_encoder.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,11 +9,9 @@
 
 static const struct {
     const char *size, *what;
-    int64_t dim, depth;
 } encoder[SAM_SIZES] = {
-    [SAM_MICRO] = {"micro", "micro", 64, 4},    [SAM_TINY] = {"tiny", "TinyViT", 0, 0},
-    [SAM_SMALL] = {"small", "small", 192, 6},   [SAM_BASE] = {"base", "ViT-B", 768, 12},
-    [SAM_LARGE] = {"large", "ViT-L", 1024, 24}, [SAM_HUGE] = {"huge", "ViT-H", 1280, 32},
+    [SAM_MICRO] = {"micro", "micro"}, [SAM_TINY] = {"tiny", "TinyViT"}, [SAM_SMALL] = {"small", "small"},
+    [SAM_BASE] = {"base", "ViT-B"},   [SAM_LARGE] = {"large", "ViT-L"}, [SAM_HUGE] = {"huge", "ViT-H"},
 };
 
 static bool shaped(const Weights *w, const char *name, const int64_t dim[4]) {
@@ -42,10 +40,12 @@ static int size_of(const Weights *w, int64_t *side) {
     if (is_tiny(w)) return SAM_TINY;
     if (!table || table->ndim != 4 || table->dim[1] != table->dim[2] || table->dim[1] > 256) return -1;
     *side = 16 * table->dim[1];
-    for (int i = 0; i < SAM_SIZES; i++)
-        if (encoder[i].dim == table->dim[3] && encoder[i].depth == count_blocks(w) &&
-            shaped(w, "image_encoder.patch_embed.proj.weight", (int64_t[]){encoder[i].dim, 3, 16, 16}))
+    for (int i = 0; i < SAM_SIZES; i++) {
+        int64_t dim = sam_encoder_dim((SamSize)i);
+        if (dim == table->dim[3] && sam_encoder_depth((SamSize)i) == count_blocks(w) &&
+            shaped(w, "image_encoder.patch_embed.proj.weight", (int64_t[]){dim, 3, 16, 16}))
             return i;
+    }
     return -1;
 }
 
