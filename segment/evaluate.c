@@ -87,7 +87,7 @@ static Tensor *base_of(Step *s, const SamAnswer *a, bool ambiguous) {
     return op_reshape(s, x, 2, (int64_t[]){n, pixels});
 }
 
-/* Asks for the group's masks; v->logits are then the answers'. HQ adds its own mask, as in the reference. */
+/* Asks for the group's masks; v->logits are then the answers'. */
 static void answer(Eval *v) {
     Step *s = v->s;
     int64_t n = v->n, low = v->m->low, tokens = v->clicks ? v->clicks + 1 : 2;
@@ -100,8 +100,10 @@ static void answer(Eval *v) {
     step_given(s, 3, t, like, prompt_fill, v);
     if (v->clicks > 1) step_given(s, 1, &mask, &before, logits_fill, v);
     SamAnswer a = sam_answer(s, &v->m->sam, &v->on, t[0], &(SamPrompt){t[1], t[2], mask});
-    Tensor *x = base_of(s, &a, v->clicks == 1);
-    if (a.fine) x = op_add(s, x, op_reshape(s, a.fine, 2, (int64_t[]){n, low * low}));
+    Tensor *fine = a.fine ? op_reshape(s, a.fine, 2, (int64_t[]){n, low * low}) : NULL;
+    EvalMask which = fine ? (EvalMask)v->m->set.eval_mask : EVAL_SAM;
+    Tensor *x = which == EVAL_HQ ? fine : base_of(s, &a, v->clicks == 1);
+    if (which == EVAL_SUM) x = op_add(s, x, fine);
     x = step_host(s, f32_of(s, x));
     for (int64_t i = 0; i < n * low * low; i++) v->logits[i] = (float)tensor_at(x, i);
     scope_close(s, scope, NULL);

@@ -61,6 +61,9 @@ static bool settings_check(const Segment *m, const SamSettings *set, Error *e) {
     if (m->set.train == SEGMENT_HQ && !set->hq)
         return error_set(e, ERROR_VALUE,
                          "segment.train \"hq\" trains what HQ-SAM adds: set model.hq to true");
+    if (m->set.eval_mask == EVAL_HQ && !set->hq)
+        return error_set(e, ERROR_VALUE,
+                         "segment.eval_mask \"hq\" judges what HQ-SAM adds: set model.hq to true");
     if (m->set.loss_side && set->image_size % m->set.loss_side)
         return error_set(e, ERROR_VALUE,
                          "segment.loss_side %" PRId64 " does not divide model.image_size %" PRId64,

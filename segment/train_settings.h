@@ -7,6 +7,9 @@
 /* In the order of the choices. */
 typedef enum { SEGMENT_ALL, SEGMENT_DECODER, SEGMENT_HQ } SegmentTrain;
 
+/* Which mask of an HQ-SAM is judged. In the order of the choices. */
+typedef enum { EVAL_SUM, EVAL_SAM, EVAL_HQ } EvalMask;
+
 /* What a sample of HQ training is prompted with. */
 typedef enum { HQ_BOX, HQ_POINTS, HQ_MASK, HQ_KINDS } HqKind;
 
@@ -42,7 +45,9 @@ enum { SEGMENT_ROUNDS = 64, SEGMENT_CLICKS = 64 }; /* most of each */
     X(REAL, uncertain, "segment.uncertain", "0.75", 0, 1, "",                                                \
       "hq: share of the points that are the least certain; the others are any")                              \
     X(INT, eval_clicks, "segment.eval_clicks", "5", 0, SEGMENT_CLICKS, "",                                   \
-      "evaluation: simulated clicks a mask; 0: boxes only")
+      "evaluation: simulated clicks a mask; 0: boxes only")                                                  \
+    X(CHOICE, eval_mask, "segment.eval_mask", "\"sum\"", 0, 0, "sum|sam|hq",                                 \
+      "evaluation of an HQ-SAM: its mask added to SAM's, as in the reference; SAM's alone; HQ's alone")
 
 typedef struct SegmentSettings {
     RECIPE_MEMBERS(SEGMENT_FIELDS)

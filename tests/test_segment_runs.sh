@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs of a promptable segmenter on drawn shapes: two ranks learn what one learns, SAM's way and HQ-SAM's; a run killed in
 # the middle of a checkpoint ends with the same bytes; evaluation gives the same figures on one rank and two; a SAM becomes
-# an HQ-SAM whose training moves nothing of the SAM; pictures and plans are made. Usage: tests/test_segment_runs.sh [BUILD]
+# an HQ-SAM whose training moves nothing of the SAM, and whose masks are judged apart; pictures and plans are made.
+# Usage: tests/test_segment_runs.sh [BUILD]
 set -u
 quick=${LETHE_QUICK:-}
 . tests/sandbox.sh
@@ -77,6 +78,15 @@ for run in r1 hq1; do
             complain "$run: eval on $n ranks differs"
     done
 done
+
+# SAM's mask, HQ's, and their sum are judged apart; at random weights none is empty
+train 1 "$work/hq0" --set model.hq=true --set train.steps=1
+for which in sum sam hq; do
+    "$lethe" eval "$work/hq0" --checkpoint "$work/hq0" --set segment.eval_mask=$which --json "$work/$which.json" >"$work/log" 2>&1 || complain "eval of $which: $(cat "$work/log")"
+done
+[ "$(grep -h '"miou_box"' "$work"/{sum,sam,hq}.json | sort -u | wc -l)" = 3 ] || complain "eval_mask judges the same mask: $(cat "$work"/{sum,sam,hq}.json)"
+"$lethe" eval "$work/r1" --checkpoint "$work/r1" --set segment.eval_mask=hq >"$work/log" 2>&1 && complain "HQ's mask of a SAM was judged"
+grep -q 'eval_mask "hq".*model.hq' "$work/log" || complain "no HQ: $(cat "$work/log")"
 
 "$lethe" predict "$work/hq1" --checkpoint "$work/hq1" --out "$work/pictures" "$work"/shapes/test/*.jpg >"$work/log" 2>&1 || complain "predict: $(cat "$work/log")"
 [ "$(find "$work/pictures" -name '*.png' | wc -l)" = 4 ] || complain "pictures: $(ls "$work/pictures")"
