@@ -205,6 +205,26 @@ const SafeEntry *weights_find(const Weights *w, const char *name) {
     return x ? *x : NULL;
 }
 
+bool weights_have(const Weights *w, const char *prefix) {
+    for (int64_t i = 0; i < w->count; i++)
+        if (strncmp(w->entry[i].name, prefix, strlen(prefix)) == 0) return true;
+    return false;
+}
+
+int64_t weights_blocks(const Weights *w, const char *prefix) {
+    size_t n = strlen(prefix);
+    int64_t blocks = 0;
+    for (int64_t i = 0; i < w->count; i++) {
+        const char *name = w->entry[i].name;
+        if (strncmp(name, prefix, n) != 0 || name[n] != '.') continue;
+        size_t digits = strspn(name + n + 1, "0123456789");
+        if (digits == 0 || name[n + 1 + digits] != '.') continue;
+        int64_t block = digits > 4 ? 9998 : strtol(name + n + 1, NULL, 10);
+        if (block >= blocks) blocks = block + 1;
+    }
+    return blocks;
+}
+
 int64_t weights_ignored(const Weights *w) {
     return w->torch ? torch_ignored(w->torch) : 0;
 }

@@ -25,7 +25,12 @@ const char *weights_format(const Weights *w); /* "safetensors", "PyTorch zip", "
 int64_t weights_count(const Weights *w);
 const SafeEntry *weights_at(const Weights *w, int64_t i);
 const SafeEntry *weights_find(const Weights *w, const char *name); /* NULL: no such tensor */
-int64_t weights_ignored(const Weights *w);                         /* tensors beside those: an optimizer's */
+/* Is there one whose name begins so? */
+bool weights_have(const Weights *w, const char *prefix);
+/* How many blocks "PREFIX.0.", "PREFIX.1." ... there are: one more than the greatest number in a name. A
+ * number of more than four digits counts as 9999. */
+int64_t weights_blocks(const Weights *w, const char *prefix);
+int64_t weights_ignored(const Weights *w);      /* tensors beside those: an optimizer's */
 const SafeFile *weights_safe(const Weights *w); /* for its metadata; NULL: another format */
 
 /* As safe_fits, safe_read, safe_read_real and safe_read_raw: f32 from any real type. A PyTorch tensor that is

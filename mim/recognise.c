@@ -73,7 +73,7 @@ bool mae_recognise(const Weights *w, TaskGuess *out) {
     JsonWriter r = recipe_begin(out, "mae", &g);
     if (embed) {
         json_put_int(&r, "decoder_dim", embed->dim[0]);
-        json_put_int(&r, "decoder_depth", vit_count_blocks(w, "decoder_blocks"));
+        json_put_int(&r, "decoder_depth", weights_blocks(w, "decoder_blocks"));
         json_put_int(&r, "decoder_heads", embed->dim[0] / 32); /* in every MAE a head of the decoder has 32 */
     }
     return recipe_end(&r);

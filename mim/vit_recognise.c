@@ -12,14 +12,6 @@ const SafeEntry *weights_shaped(const Weights *w, const char *name, int ndim) {
     return x && x->ndim == ndim ? x : NULL;
 }
 
-int64_t vit_count_blocks(const Weights *w, const char *prefix) {
-    char name[96];
-    for (int64_t n = 0;; n++) {
-        snprintf(name, sizeof name, "%s.%" PRId64 ".attn.qkv.weight", prefix, n);
-        if (!weights_find(w, name)) return n;
-    }
-}
-
 /* Layer scale, registers, a norm before the blocks ...: with them the numbers would come out otherwise. */
 static bool is_odd(const char *name) {
     static const char *const more[] = {"dist_token",  "reg_token",  "norm_pre.",
@@ -67,8 +59,8 @@ bool vit_recognise(const Weights *w, VitGuess *out) {
         token->dim[2] != d || table->dim[0] != 1 || table->dim[2] != d || grid < 1 || grid > 4096 ||
         grid * grid != places || qkv->dim[0] != 3 * d || qkv->dim[1] != d)
         return false;
-    *out = (VitGuess){
-        .patch = side, .dim = d, .image_size = grid * side, .depth = vit_count_blocks(w, "blocks")};
+    *out =
+        (VitGuess){.patch = side, .dim = d, .image_size = grid * side, .depth = weights_blocks(w, "blocks")};
     name_guess(out);
     for (int64_t i = 0; i < weights_count(w) && !out->odd; i++)
         if (is_odd(weights_at(w, i)->name)) out->odd = weights_at(w, i)->name;

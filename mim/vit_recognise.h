@@ -21,7 +21,5 @@ void vit_guess_put(JsonWriter *w, const VitGuess *g);
 
 /* A tensor of so many dimensions; NULL: there is none. */
 const SafeEntry *weights_shaped(const Weights *w, const char *name, int ndim);
-/* Blocks "PREFIX.0." and on. */
-int64_t vit_count_blocks(const Weights *w, const char *prefix);
 
 #endif

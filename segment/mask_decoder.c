@@ -51,6 +51,13 @@ static DecoderUpscale upscale_declare(Params *p, const char *at, int64_t in, int
     return u;
 }
 
+const char *const mask_decoder_hq[] = {"mask_decoder.hf_token",
+                                       "mask_decoder.hf_mlp",
+                                       "mask_decoder.compress_vit_feat",
+                                       "mask_decoder.embedding_encoder",
+                                       "mask_decoder.embedding_maskfeature",
+                                       NULL};
+
 static void hq_declare(MaskDecoder *d, Params *p, int64_t early) {
     DecoderUpscale *m = &d->from_mask;
     d->hf_token = declare_embedding(p, 1, SAM_CHANNELS, "mask_decoder.hf_token");

@@ -47,6 +47,9 @@ typedef struct MaskDecoder {
                                                              embedding_maskfeature */
 } MaskDecoder;
 
+/* How the names begin of what HQ-SAM adds; NULL at the end. */
+extern const char *const mask_decoder_hq[];
+
 /* early: channels of the encoder's features that HQ reads; used with hq only. */
 void mask_decoder_declare(MaskDecoder *d, Params *p, int64_t grid, bool hq, int64_t early);
 /* HQ: [B, 256, g, g], early [B, D, g, g] -> [B, 32, 4g, 4g] */

@@ -2,6 +2,7 @@
 
 #include "core/json.h"
 #include "segment/image_encoder.h"
+#include "segment/mask_decoder.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,39 +15,41 @@ static const struct {
     [SAM_BASE] = {"base", "ViT-B"},   [SAM_LARGE] = {"large", "ViT-L"}, [SAM_HUGE] = {"huge", "ViT-H"},
 };
 
+/* What tells a model apart may be missing itself, of this shape or not there: import lists it. */
 static bool shaped(const Weights *w, const char *name, const int64_t dim[4]) {
     const SafeEntry *x = weights_find(w, name);
-    return x && x->ndim == 4 && memcmp(x->dim, dim, 4 * sizeof *dim) == 0;
-}
-
-static int64_t count_blocks(const Weights *w) {
-    char name[96];
-    for (int64_t n = 0;; n++) {
-        snprintf(name, sizeof name, "image_encoder.blocks.%" PRId64 ".attn.qkv.weight", n);
-        if (!weights_find(w, name)) return n;
-    }
+    return !x || (x->ndim == 4 && memcmp(x->dim, dim, 4 * sizeof *dim) == 0);
 }
 
 /* MobileSAM's TinyViT-5M: 64 channels at its stem, 320 before its neck. */
 static bool is_tiny(const Weights *w) {
-    return shaped(w, "image_encoder.layers.0.blocks.0.conv1.c.weight", (int64_t[]){256, 64, 1, 1}) &&
+    return weights_have(w, "image_encoder.layers.") &&
+           shaped(w, "image_encoder.layers.0.blocks.0.conv1.c.weight", (int64_t[]){256, 64, 1, 1}) &&
            shaped(w, "image_encoder.neck.0.weight", (int64_t[]){256, 320, 1, 1});
 }
 
 /* The size of the encoder, and the side of the image it sees; -1: one that Lethe does not have. */
 static int size_of(const Weights *w, int64_t *side) {
     const SafeEntry *table = weights_find(w, "image_encoder.pos_embed");
-    *side = 1024;
+    int64_t depth = weights_blocks(w, "image_encoder.blocks"), grid = 64;
+    *side = 16 * grid;
     if (is_tiny(w)) return SAM_TINY;
-    if (!table || table->ndim != 4 || table->dim[1] != table->dim[2] || table->dim[1] > 256) return -1;
-    *side = 16 * table->dim[1];
+    if (table && (table->ndim != 4 || table->dim[1] < 1 || table->dim[1] > 256)) return -1;
+    if (table) *side = 16 * (grid = table->dim[1]);
     for (int i = 0; i < SAM_SIZES; i++) {
         int64_t dim = sam_encoder_dim((SamSize)i);
-        if (dim == table->dim[3] && sam_encoder_depth((SamSize)i) == count_blocks(w) &&
+        if (i != SAM_TINY && depth == sam_encoder_depth((SamSize)i) &&
+            shaped(w, "image_encoder.pos_embed", (int64_t[]){1, grid, grid, dim}) &&
             shaped(w, "image_encoder.patch_embed.proj.weight", (int64_t[]){dim, 3, 16, 16}))
             return i;
     }
     return -1;
+}
+
+static bool is_hq(const Weights *w) {
+    for (int i = 0; mask_decoder_hq[i]; i++)
+        if (weights_have(w, mask_decoder_hq[i])) return true;
+    return false;
 }
 
 static void put_recipe(TaskGuess *out, int size, int64_t side, bool hq) {
@@ -63,9 +66,8 @@ static void put_recipe(TaskGuess *out, int size, int64_t side, bool hq) {
 
 bool sam_recognise(const Weights *w, TaskGuess *out) {
     int64_t side;
-    if (!weights_find(w, "mask_decoder.iou_token.weight") || !weights_find(w, "image_encoder.neck.0.weight"))
-        return false;
-    bool hq = weights_find(w, "mask_decoder.hf_token.weight") != NULL;
+    if (!weights_have(w, "mask_decoder.") || !weights_have(w, "image_encoder.")) return false;
+    bool hq = is_hq(w);
     int size = size_of(w, &side);
     out->recipe[0] = '\0';
     if (size < 0) {

@@ -20,11 +20,8 @@ static bool begins(const char *name, const char *with) {
 }
 
 static bool is_hq(const char *name) {
-    static const char *const part[] = {"hf_token", "hf_mlp", "compress_vit_feat", "embedding_encoder",
-                                       "embedding_maskfeature"};
-    if (!begins(name, "mask_decoder.")) return false;
-    for (int i = 0; i < COUNT(part); i++)
-        if (begins(name + strlen("mask_decoder."), part[i])) return true;
+    for (int i = 0; mask_decoder_hq[i]; i++)
+        if (begins(name, mask_decoder_hq[i])) return true;
     return false;
 }
 

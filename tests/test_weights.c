@@ -744,6 +744,42 @@ static void recognises_sam(void **state) {
     }
 }
 
+/* Whichever tensor a file lacks, it is told what it is; import then lists what is missing. */
+static void recognises_sam_in_part(void **state) {
+    (void)state;
+    const Shape shape[] = {{"mask_decoder.iou_token.weight", 2, {1, 256}},
+                           {"image_encoder.neck.0.weight", 4, {256, 1024, 1, 1}},
+                           {"image_encoder.pos_embed", 4, {1, 64, 64, 1024}},
+                           {"image_encoder.patch_embed.proj.weight", 4, {1024, 3, 16, 16}},
+                           {"mask_decoder.hf_token.weight", 2, {1, 256}},
+                           {"mask_decoder.hf_mlp.layers.0.weight", 2, {256, 256}},
+                           {"image_encoder.blocks.23.attn.qkv.weight", 2, {3072, 1024}}};
+    for (int without = 0; without < COUNT(shape) - 1; without++) {
+        Shape rest[COUNT(shape)];
+        int n = 0;
+        for (int i = 0; i < COUNT(shape); i++)
+            if (i != without) rest[n++] = shape[i];
+        char path[] = "/tmp/lethe_weights_XXXXXX";
+        TaskGuess guess;
+        Weights *w = write_shapes(path, "", rest, n, "image_encoder.blocks", 22);
+        assert_int_equal(weights_blocks(w, "image_encoder.blocks"), 24);
+        assert_true(sam_recognise(w, &guess));
+        assert_string_equal(guess.what, "HQ-SAM ViT-L");
+        weights_close(w);
+    }
+    const Shape odd[] = {{"mask_decoder.x", 1, {1}},
+                         {"image_encoder.blocks.99999999999999999999.x", 1, {1}},
+                         {"image_encoder.blocks.-1.x", 1, {1}},
+                         {"image_encoder.blocksy.77.x", 1, {1}}};
+    char path[] = "/tmp/lethe_weights_XXXXXX";
+    TaskGuess guess;
+    Weights *w = write_shapes(path, "", odd, COUNT(odd), "", 0);
+    assert_int_equal(weights_blocks(w, "image_encoder.blocks"), 9999);
+    assert_true(sam_recognise(w, &guess));
+    assert_string_equal(guess.what, "SAM, with an image encoder that Lethe does not have");
+    weights_close(w);
+}
+
 /* Of each kind of ViT: the base of 12 blocks and what tells its kind. */
 static void recognises_vits(void **state) {
     (void)state;
@@ -821,6 +857,7 @@ int main(void) {
         cmocka_unit_test(many_values),
         cmocka_unit_test(out_of_memory),
         cmocka_unit_test(recognises_sam),
+        cmocka_unit_test(recognises_sam_in_part),
         cmocka_unit_test(recognises_vits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
