@@ -2,9 +2,8 @@
  * not move; running the rounds again in backward changes nothing; each sample's loss adds up; empty masks do
  * no harm; tables follow the image's size. */
 #include "core/ops.h"
-#include "core/train.h"
 #include "segment/task.h"
-#include "tests/golden.h"
+#include "tests/train_run.h"
 
 enum { SIDE = 64, IMAGES = 2, EACH = 2 };
 
@@ -14,13 +13,7 @@ typedef struct Fixture {
     int64_t id[IMAGES];
     Batch view;
     Source source;
-    Recipe *recipe;
-    Task task;
-    RunSettings run;
-    TrainSettings train;
-    OptimSettings optim;
-    ScheduleSettings schedule;
-    Trainer trainer;
+    TrainRun run;
 } Fixture;
 
 static bool get(void *self, int64_t step, const Batch **out, Error *e) {
@@ -52,7 +45,6 @@ static Fixture *fixture_open(char *const *set, int sets) {
         "\"optim\":{\"lr\":0.001,\"weight_decay\":0,\"beta2\":0.99,\"clip\":1},"
         "\"schedule\":{\"name\":\"constant\"},\"train\":{\"batch\":2,\"epochs\":1000}}";
     Fixture *f = mem_zero(1, sizeof *f);
-    Error e = {0};
     discs_draw(f);
     f->id[1] = 1;
     f->view = (Batch){.n = IMAGES,
@@ -62,35 +54,17 @@ static Fixture *fixture_open(char *const *set, int sets) {
                       .mask = f->mask,
                       .image = {.data = f->pixel, .ndim = 4, .dim = {IMAGES, 3, SIDE, SIDE}}};
     f->source = (Source){.self = f, .samples = IMAGES, .steps_per_epoch = 1, .get = get};
-    if (!recipe_parse(&f->recipe, "test", text, strlen(text), set, sets, &e) ||
-        !recipe_bind(f->recipe, &run_table, &f->run, &e) ||
-        !recipe_bind(f->recipe, &train_table, &f->train, &e) ||
-        !recipe_bind(f->recipe, &optim_table, &f->optim, &e) ||
-        !recipe_bind(f->recipe, &schedule_table, &f->schedule, &e) ||
-        !task_open(&f->task, &segment_class, f->recipe, 0, 1, &e))
-        fail_msg("%s", e.text);
-    const TrainJob job = {.task = &f->task,
-                          .train = &f->source,
-                          .run = &f->run,
-                          .train_set = &f->train,
-                          .optim = &f->optim,
-                          .schedule = &f->schedule};
-    if (!trainer_open(&f->trainer, &job, &e)) fail_msg("%s", e.text);
+    train_run_open(&f->run, &segment_class, text, set, sets, &f->source);
     return f;
 }
 
 static void fixture_close(Fixture *f) {
-    trainer_close(&f->trainer);
-    task_close(&f->task);
-    recipe_close(f->recipe);
+    train_run_close(&f->run);
     mem_free(f);
 }
 
 static double update(Fixture *f, int64_t i) {
-    Error e = {0};
-    TrainResult r;
-    if (!trainer_update(&f->trainer, i, &r, &e)) fail_msg("%s", e.text);
-    return r.loss;
+    return train_run_update(&f->run, i).loss;
 }
 
 static double learned(Fixture *f, int updates) {
@@ -133,14 +107,14 @@ static void by_heart(void **state) {
 
 /* A copy of all weights. */
 static real *weights_of(const Fixture *f) {
-    size_t bytes = (size_t)f->task.params.values * sizeof(real);
+    size_t bytes = (size_t)f->run.task.params.values * sizeof(real);
     real *copy = mem_get(bytes);
-    memcpy(copy, f->task.params.value, bytes);
+    memcpy(copy, f->run.task.params.value, bytes);
     return copy;
 }
 
 static bool moved(const Fixture *f, const real *before, const Param *q) {
-    int64_t at = tensor_real(&q->tensor) - f->task.params.value;
+    int64_t at = tensor_real(&q->tensor) - f->run.task.params.value;
     return memcmp(before + at, q->tensor.data, tensor_bytes(&q->tensor)) != 0;
 }
 
@@ -155,8 +129,8 @@ static void hq_alone(void **state) {
         double share = learned(f, dtype ? 20 : 120);
         int changed = 0;
         assert_true(share < (dtype ? 0.95 : 0.5));
-        for (int i = 0; i < f->task.params.count; i++) {
-            const Param *q = f->task.params.list[i];
+        for (int i = 0; i < f->run.task.params.count; i++) {
+            const Param *q = f->run.task.params.list[i];
             bool own = false;
             for (int k = 0; k < COUNT(part); k++) own |= strstr(q->name, part[k]) != NULL;
             changed += moved(f, before, q);
@@ -174,8 +148,8 @@ static void decoder_alone(void **state) {
     Fixture *f = fixture_open(set, COUNT(set));
     real *before = weights_of(f);
     for (int i = 0; i < 3; i++) update(f, i);
-    for (int i = 0; i < f->task.params.count; i++) {
-        const Param *q = f->task.params.list[i];
+    for (int i = 0; i < f->run.task.params.count; i++) {
+        const Param *q = f->run.task.params.list[i];
         bool rests = strncmp(q->name, "image_encoder.", 14) == 0 || q->buffer;
         if (rests && moved(f, before, q)) fail_msg("%s moved", q->name);
         if (!rests && strstr(q->name, "mask_decoder.transformer") && strstr(q->name, "v_proj.weight") &&
@@ -196,9 +170,9 @@ static void again(void **state) {
                              k ? "model.recompute=true" : "model.recompute=false"};
         Fixture *f = fixture_open(set, COUNT(set));
         update(f, 0);
-        n = f->task.params.trained;
+        n = f->run.task.params.trained;
         grad[k] = mem_get((size_t)n * sizeof(real));
-        memcpy(grad[k], f->task.params.grad, (size_t)n * sizeof(real));
+        memcpy(grad[k], f->run.task.params.grad, (size_t)n * sizeof(real));
         fixture_close(f);
     }
     double diff = 0, norm = 0;
@@ -212,11 +186,11 @@ static void again(void **state) {
 }
 
 static Tensor *loss_of(Fixture *f, Tensor **each) {
-    Step *s = f->trainer.step;
+    Step *s = f->run.trainer.step;
     step_begin(s);
     s->sample = f->id;
     s->training = true;
-    return segment_class.loss(&f->task, s, &f->view, each);
+    return segment_class.loss(&f->run.task, s, &f->view, each);
 }
 
 static void each_adds_up(void **state) {
@@ -256,15 +230,15 @@ static void larger_images(void **state) {
     (void)state;
     char *const set[] = {"model.image_size=128", "segment.loss_side=0"};
     Fixture *f = fixture_open(set, COUNT(set));
-    Param *pos = params_find(&f->task.params, "image_encoder.pos_embed"),
-          *rel = params_find(&f->task.params, "image_encoder.blocks.3.attn.rel_pos_h");
+    Param *pos = params_find(&f->run.task.params, "image_encoder.pos_embed"),
+          *rel = params_find(&f->run.task.params, "image_encoder.blocks.3.attn.rel_pos_h");
     float flat[4 * 4 * 64], ramp[7 * 32];
     for (int i = 0; i < COUNT(flat); i++) flat[i] = (float)(i % 64);
     for (int i = 0; i < COUNT(ramp); i++) ramp[i] = (float)(i / 32); /* 0 .. 6 along the table */
     Tensor a = {.name = pos->name, .data = flat, .ndim = 4, .dim = {1, 4, 4, 64}},
            b = {.name = rel->name, .data = ramp, .ndim = 2, .dim = {7, 32}};
-    assert_int_equal(segment_class.adapt(&f->task, pos->name, &a, pos), ADAPT_TAKEN);
-    assert_int_equal(segment_class.adapt(&f->task, rel->name, &b, rel), ADAPT_TAKEN);
+    assert_int_equal(segment_class.adapt(&f->run.task, pos->name, &a, pos), ADAPT_TAKEN);
+    assert_int_equal(segment_class.adapt(&f->run.task, rel->name, &b, rel), ADAPT_TAKEN);
     for (int64_t i = 0; i < 8 * 8 * 64; i++)
         assert_true(fabs((double)tensor_at(&pos->tensor, i) - (double)(i % 64)) < 1e-4);
     assert_int_equal(rel->tensor.dim[0], 15);
@@ -274,7 +248,7 @@ static void larger_images(void **state) {
         assert_true(fabs((double)tensor_at(&rel->tensor, i * 32) - want) < 1e-5);
     }
     Tensor odd = {.name = rel->name, .data = ramp, .ndim = 2, .dim = {7, 16}};
-    assert_int_equal(segment_class.adapt(&f->task, rel->name, &odd, rel), ADAPT_REFUSED);
+    assert_int_equal(segment_class.adapt(&f->run.task, rel->name, &odd, rel), ADAPT_REFUSED);
     fixture_close(f);
 }
 
@@ -295,14 +269,14 @@ static void from_mae(void **state) {
     }
     assert_false(segment_class.foreign("mask_decoder.iou_token.weight", other));
     Fixture *f = fixture_open(NULL, 0);
-    Param *pos = params_find(&f->task.params, "image_encoder.pos_embed");
+    Param *pos = params_find(&f->run.task.params, "image_encoder.pos_embed");
     float table[17 * 64];
     for (int i = 0; i < COUNT(table); i++) table[i] = (float)i;
     Tensor a = {.name = "pos_embed", .data = table, .ndim = 3, .dim = {1, 17, 64}};
-    assert_int_equal(segment_class.adapt(&f->task, pos->name, &a, pos), ADAPT_TAKEN);
+    assert_int_equal(segment_class.adapt(&f->run.task, pos->name, &a, pos), ADAPT_TAKEN);
     for (int i = 0; i < 16 * 64; i++) assert_true(fabs((double)tensor_at(&pos->tensor, i) - (64 + i)) < 1e-3);
     Tensor odd = {.name = "pos_embed", .data = table, .ndim = 3, .dim = {1, 16, 64}};
-    assert_int_equal(segment_class.adapt(&f->task, pos->name, &odd, pos), ADAPT_LEFT);
+    assert_int_equal(segment_class.adapt(&f->run.task, pos->name, &odd, pos), ADAPT_LEFT);
     fixture_close(f);
 }
 

@@ -1,8 +1,7 @@
 /* The training loop on a small MAE: it calls no allocator once it runs, stops at the first value that is not
  * finite and says where, learns one batch by heart, and accumulates gradients exactly. */
-#include "core/train.h"
 #include "mim/mae.h"
-#include "tests/golden.h"
+#include "tests/train_run.h"
 
 #include <stdatomic.h>
 
@@ -47,13 +46,7 @@ typedef struct Fixture {
     int batch; /* images a batch: batch k has images k * batch .. */
     Batch view;
     Source source;
-    Recipe *recipe;
-    Task task;
-    RunSettings run;
-    TrainSettings train;
-    OptimSettings optim;
-    ScheduleSettings schedule;
-    Trainer trainer;
+    TrainRun run;
 } Fixture;
 
 static bool get(void *self, int64_t step, const Batch **out, Error *e) {
@@ -70,7 +63,6 @@ static bool get(void *self, int64_t step, const Batch **out, Error *e) {
 
 static Fixture *fixture_open(int batch, const char *more, char *const *set, int sets) {
     Fixture *f = mem_zero(1, sizeof *f);
-    Error e = {0};
     char text[600];
     snprintf(
         text, sizeof text,
@@ -83,35 +75,17 @@ static Fixture *fixture_open(int batch, const char *more, char *const *set, int 
     for (int i = 0; i < IMAGES; i++) f->id[i] = i;
     f->batch = batch;
     f->source = (Source){.self = f, .samples = IMAGES, .steps_per_epoch = IMAGES / batch, .get = get};
-    if (!recipe_parse(&f->recipe, "test", text, strlen(text), set, sets, &e) ||
-        !recipe_bind(f->recipe, &run_table, &f->run, &e) ||
-        !recipe_bind(f->recipe, &train_table, &f->train, &e) ||
-        !recipe_bind(f->recipe, &optim_table, &f->optim, &e) ||
-        !recipe_bind(f->recipe, &schedule_table, &f->schedule, &e) ||
-        !task_open(&f->task, &mae_class, f->recipe, 0, 1, &e))
-        fail_msg("%s", e.text);
-    const TrainJob job = {.task = &f->task,
-                          .train = &f->source,
-                          .run = &f->run,
-                          .train_set = &f->train,
-                          .optim = &f->optim,
-                          .schedule = &f->schedule};
-    if (!trainer_open(&f->trainer, &job, &e)) fail_msg("%s", e.text);
+    train_run_open(&f->run, &mae_class, text, set, sets, &f->source);
     return f;
 }
 
 static void fixture_close(Fixture *f) {
-    trainer_close(&f->trainer);
-    task_close(&f->task);
-    recipe_close(f->recipe);
+    train_run_close(&f->run);
     mem_free(f);
 }
 
 static TrainResult update(Fixture *f, int64_t i) {
-    Error e = {0};
-    TrainResult r;
-    if (!trainer_update(&f->trainer, i, &r, &e)) fail_msg("%s", e.text);
-    return r;
+    return train_run_update(&f->run, i);
 }
 
 /* ---- tests ---- */
@@ -122,7 +96,7 @@ static void no_allocation(void **state) {
         char *const set[] = {dtype ? "dtype=bf16" : "dtype=f32"};
         Fixture *f = fixture_open(4, "", set, 1);
         for (int i = 0; i < 2; i++) update(f, i);
-        size_t peak = step_peak(f->trainer.step);
+        size_t peak = step_peak(f->run.trainer.step);
         uint64_t calls = mem_stat().calls;
         from_lethe = from_libraries = 0;
         for (int i = 2; i < 12; i++) update(f, i);
@@ -131,7 +105,7 @@ static void no_allocation(void **state) {
                       libraries);
         assert_int_equal(mem_stat().calls, calls);
         assert_int_equal(lethe, 0);
-        assert_int_equal(step_peak(f->trainer.step), peak);
+        assert_int_equal(step_peak(f->run.trainer.step), peak);
         fixture_close(f);
     }
 }
@@ -142,11 +116,11 @@ static void not_finite_is_named(void **state) {
     Error e = {0};
     TrainResult r;
     update(f, 0);
-    Tensor *w = &params_find(&f->task.params, "blocks.1.mlp.fc1.weight")->tensor;
-    Tensor *other = &params_find(&f->task.params, "blocks.0.norm1.weight")->tensor;
+    Tensor *w = &params_find(&f->run.task.params, "blocks.1.mlp.fc1.weight")->tensor;
+    Tensor *other = &params_find(&f->run.task.params, "blocks.0.norm1.weight")->tensor;
     float before = tensor_real(other)[0];
     tensor_real(w)[5] = NAN;
-    assert_false(trainer_update(&f->trainer, 1, &r, &e));
+    assert_false(trainer_update(&f->run.trainer, 1, &r, &e));
     assert_int_equal(e.code, ERROR_NUMERIC);
     assert_non_null(strstr(e.text, "update 2"));
     assert_non_null(strstr(e.text, "blocks.1.mlp.fc1.weight"));
@@ -172,9 +146,9 @@ static void accumulates(void **state) {
     Fixture *whole = fixture_open(8, "", NULL, 0), *parts = fixture_open(4, ",\"accumulate\":2", NULL, 0);
     TrainResult a = update(whole, 0), b = update(parts, 0);
     assert_true(fabs(a.loss - b.loss) <= 1e-6 * fabs(a.loss));
-    for (int i = 0; i < whole->task.params.count; i++) {
-        const Tensor *x = whole->task.params.list[i]->tensor.grad,
-                     *y = parts->task.params.list[i]->tensor.grad;
+    for (int i = 0; i < whole->run.task.params.count; i++) {
+        const Tensor *x = whole->run.task.params.list[i]->tensor.grad,
+                     *y = parts->run.task.params.list[i]->tensor.grad;
         if (x && golden_distance(y, x) > 1e-5) fail_msg("gradient of %s: %g", x->name, golden_distance(y, x));
     }
     fixture_close(whole);
@@ -186,7 +160,7 @@ static void clips(void **state) {
     char *const set[] = {"optim.clip=0.001", "optim.name=sgd", "optim.momentum=0", "optim.weight_decay=0",
                          "optim.lr=1"};
     Fixture *f = fixture_open(4, "", set, COUNT(set));
-    Params *p = &f->task.params;
+    Params *p = &f->run.task.params;
     float *before = mem_get((size_t)p->values * sizeof *before);
     memcpy(before, p->value, (size_t)p->values * sizeof *before);
     double moved = 0, norm = update(f, 0).grad_norm;
