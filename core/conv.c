@@ -30,6 +30,7 @@ typedef enum { PASS_FORWARD, PASS_DATA } Pass;
 typedef struct Key {
     Conv conv;
     Pass pass;
+    bool bias;
     DType compute, picture, result; /* picture: x or dy; result: y or dx */
 } Key;
 
@@ -45,7 +46,7 @@ typedef struct Entry {
     Key key;
     dnnl_primitive_t convolve;
     Side picture, weight, result;
-    dnnl_memory_t scratch;
+    dnnl_memory_t bias, scratch;
     size_t scratch_bytes;
 } Entry;
 
@@ -100,6 +101,9 @@ static Entry *entry_create(const Key *key) {
         picture_desc(v->batch, v->in, v->high, v->wide, forward ? key->compute : key->result, true);
     dnnl_memory_desc_t y_any =
         picture_desc(v->batch, v->out, v->high_out, v->wide_out, forward ? key->result : key->compute, true);
+    dnnl_memory_desc_t b;
+    dnnl_dims_t channels = {v->out};
+    ONEDNN(dnnl_memory_desc_init_by_tag(&b, 1, channels, dnnl_f32, dnnl_a));
     dnnl_dims_t stride = {v->stride, v->stride}, pad = {v->pad, v->pad};
     dnnl_primitive_attr_t attr;
     ONEDNN(dnnl_primitive_attr_create(&attr));
@@ -107,7 +111,7 @@ static Entry *entry_create(const Key *key) {
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t pd, hint = NULL;
     ONEDNN(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, dnnl_convolution_direct, &x_any,
-                                              &w_any, NULL, &y_any, stride, pad, pad));
+                                              &w_any, key->bias ? &b : NULL, &y_any, stride, pad, pad));
     ONEDNN(dnnl_primitive_desc_create(&pd, &desc, attr, onednn_engine(), NULL));
     if (!forward) {
         hint = pd;
@@ -124,6 +128,7 @@ static Entry *entry_create(const Key *key) {
     t->weight = side_create(&w, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), false);
     t->result = side_create(forward ? &y : &x, best_out, true);
     const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    t->bias = onednn_memory(&b);
     t->scratch = onednn_memory(scratch);
     t->scratch_bytes = dnnl_memory_desc_get_size(scratch);
     if (hint) dnnl_primitive_desc_destroy(hint);
@@ -159,19 +164,22 @@ static void side_move(const Side *side, bool result) {
     ONEDNN(dnnl_primitive_execute(side->reorder, onednn_stream(), COUNT(arg), arg));
 }
 
-static void convolve(Step *s, const Key *key, const Tensor *picture, const Tensor *w, const Tensor *result) {
+static void convolve(Step *s, const Key *key, const Tensor *picture, const Tensor *w, const Tensor *bias,
+                     const Tensor *result) {
     Entry *t = entry_find(key);
     void *room[] = {side_open(s, &t->picture, picture), side_open(s, &t->weight, w),
                     side_open(s, &t->result, result), step_block(s, t->scratch_bytes)};
     side_move(&t->picture, false);
     side_move(&t->weight, false);
     ONEDNN(dnnl_memory_set_data_handle_v2(t->scratch, room[3], onednn_stream()));
+    if (bias) ONEDNN(dnnl_memory_set_data_handle_v2(t->bias, bias->data, onednn_stream()));
     bool forward = key->pass == PASS_FORWARD;
     dnnl_exec_arg_t arg[] = {{forward ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, t->picture.best},
                              {DNNL_ARG_WEIGHTS, t->weight.best},
                              {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, t->result.best},
-                             {DNNL_ARG_SCRATCHPAD, t->scratch}};
-    ONEDNN(dnnl_primitive_execute(t->convolve, onednn_stream(), COUNT(arg), arg));
+                             {DNNL_ARG_SCRATCHPAD, t->scratch},
+                             {DNNL_ARG_BIAS, t->bias}};
+    ONEDNN(dnnl_primitive_execute(t->convolve, onednn_stream(), COUNT(arg) - !bias, arg));
     side_move(&t->result, true);
     for (int i = COUNT(room) - 1; i >= 0; i--)
         if (room[i]) step_block_free(s, room[i]);
@@ -179,7 +187,7 @@ static void convolve(Step *s, const Key *key, const Tensor *picture, const Tenso
 
 /* Without bf16 in the processor oneDNN refuses it even as storage: the detour over f32 is ours. */
 static void run(Step *s, Pass pass, DType compute, const Conv *v, const Tensor *picture, const Tensor *w,
-                const Tensor *result) {
+                const Tensor *bias, const Tensor *result) {
     if (tensor_count(result) == 0) return;
     Scope scope = scope_open(s);
     const Tensor *given = picture, *wanted = result;
@@ -194,20 +202,26 @@ static void run(Step *s, Pass pass, DType compute, const Conv *v, const Tensor *
     memset(&key, 0, sizeof key); /* compared with memcmp: padding too */
     key.conv = *v;
     key.pass = pass;
+    key.bias = bias != NULL;
     key.compute = wide ? DT_F32 : DT_BF16;
     key.picture = given->dtype;
     key.result = wanted->dtype;
-    convolve(s, &key, given, w, wanted);
+    convolve(s, &key, given, w, bias, wanted);
     if (wanted != result) tensor_accumulate(result, wanted, true);
     scope_close(s, scope, NULL);
 }
 
-void conv_forward(Step *s, DType compute, const Conv *v, const Tensor *x, const Tensor *w, const Tensor *y) {
-    run(s, PASS_FORWARD, compute, v, x, w, y);
+void conv_forward(Step *s, DType compute, const Conv *v, const Tensor *x, const Tensor *w, const Tensor *bias,
+                  const Tensor *y) {
+    bool thin = v->out == 1 && v->groups == 1 && v->stride == 1 && y->dtype == DT_F32;
+    if (thin && tensor_count(y) > 0)
+        conv_thin(s, compute, v, x, w, bias, y);
+    else
+        run(s, PASS_FORWARD, compute, v, x, w, bias, y);
 }
 
 void conv_data(Step *s, DType compute, const Conv *v, const Tensor *w, const Tensor *dy, const Tensor *dx) {
-    run(s, PASS_DATA, compute, v, dy, w, dx);
+    run(s, PASS_DATA, compute, v, dy, w, NULL, dx);
 }
 
 #endif

@@ -72,8 +72,7 @@ static void backward_ref(OpCall *c) {
 #ifndef LETHE_DOUBLE
 static void forward_cpu(OpCall *c) {
     Conv v = conv_of(c);
-    conv_forward(c->step, c->step->compute, &v, c->in[0], c->in[1], c->out[0]);
-    if (c->in[2]) planes_shift(c->out[0], tensor_real(c->in[2]));
+    conv_forward(c->step, c->step->compute, &v, c->in[0], c->in[1], c->in[2], c->out[0]);
 }
 
 static void backward_cpu(OpCall *c) {
@@ -105,6 +104,10 @@ static const Probe probes[] = {
     {.about = "depthwise, stride 2", .in = {{4, {2, 6, 7, 5}}, {4, {6, 1, 3, 3}}, {1, {6}}}, .i = {2, 1, 6}},
     {.about = "patches", .in = {{4, {2, 3, 8, 8}}, {4, {16, 3, 4, 4}}, {1, {16}}}, .i = {4, 0, 1}},
     {.about = "one place", .in = {{4, {1, 2, 3, 3}}, {4, {4, 2, 3, 3}}, {1, {4}}}, .i = {1, 0, 1}},
+    {.about = "to one channel", .in = {{4, {2, 3, 5, 4}}, {4, {1, 3, 3, 2}}, {1, {1}}}, .i = {1, 1, 1}},
+    {.about = "to one channel, pad wider than the kernel",
+     .in = {{4, {1, 2, 3, 2}}, {4, {1, 2, 1, 1}}},
+     .i = {1, 3, 1}},
     {.about = "frozen weight",
      .in = {{4, {1, 3, 4, 4}}, {4, {2, 3, 3, 3}, .constant = true}},
      .i = {1, 1, 1}},

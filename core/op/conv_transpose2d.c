@@ -92,7 +92,7 @@ static void backward_cpu(OpCall *c) {
     if (!dx) return;
     Scope scope = scope_open(c->step);
     const Tensor *to = fresh ? dx : step_tensor(c->step, dx->dtype, dx->ndim, dx->dim);
-    conv_forward(c->step, c->step->compute, &v, dy, c->in[1], to);
+    conv_forward(c->step, c->step->compute, &v, dy, c->in[1], NULL, to);
     if (to != dx) tensor_accumulate(dx, to, false);
     scope_close(c->step, scope, NULL);
 }
