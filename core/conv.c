@@ -24,13 +24,12 @@ void conv_walk(const Conv *v, void (*each)(void *self, int64_t x, int64_t w, int
 
 #include <string.h>
 
-typedef enum { PASS_FORWARD, PASS_DATA } Pass;
+typedef enum { PASS_FORWARD, PASS_BIASED, PASS_DATA } Pass; /* PASS_BIASED: forward, plus a bias */
 
 /* What makes two calls share a primitive. */
 typedef struct Key {
     Conv conv;
     Pass pass;
-    bool bias;
     DType compute, picture, result; /* picture: x or dy; result: y or dx */
 } Key;
 
@@ -92,7 +91,7 @@ static Entry *entry_create(const Key *key) {
     if (!t) die("out of memory for a oneDNN primitive");
     t->key = *key;
     const Conv *v = &key->conv;
-    bool forward = key->pass == PASS_FORWARD;
+    bool forward = key->pass != PASS_DATA;
     DType x_type = forward ? key->picture : key->result, y_type = forward ? key->result : key->picture;
     dnnl_memory_desc_t x = picture_desc(v->batch, v->in, v->high, v->wide, x_type, false);
     dnnl_memory_desc_t y = picture_desc(v->batch, v->out, v->high_out, v->wide_out, y_type, false);
@@ -111,7 +110,8 @@ static Entry *entry_create(const Key *key) {
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t pd, hint = NULL;
     ONEDNN(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, dnnl_convolution_direct, &x_any,
-                                              &w_any, key->bias ? &b : NULL, &y_any, stride, pad, pad));
+                                              &w_any, key->pass == PASS_BIASED ? &b : NULL, &y_any, stride,
+                                              pad, pad));
     ONEDNN(dnnl_primitive_desc_create(&pd, &desc, attr, onednn_engine(), NULL));
     if (!forward) {
         hint = pd;
@@ -173,7 +173,7 @@ static void convolve(Step *s, const Key *key, const Tensor *picture, const Tenso
     side_move(&t->weight, false);
     ONEDNN(dnnl_memory_set_data_handle_v2(t->scratch, room[3], onednn_stream()));
     if (bias) ONEDNN(dnnl_memory_set_data_handle_v2(t->bias, bias->data, onednn_stream()));
-    bool forward = key->pass == PASS_FORWARD;
+    bool forward = key->pass != PASS_DATA;
     dnnl_exec_arg_t arg[] = {{forward ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, t->picture.best},
                              {DNNL_ARG_WEIGHTS, t->weight.best},
                              {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, t->result.best},
@@ -202,7 +202,6 @@ static void run(Step *s, Pass pass, DType compute, const Conv *v, const Tensor *
     memset(&key, 0, sizeof key); /* compared with memcmp: padding too */
     key.conv = *v;
     key.pass = pass;
-    key.bias = bias != NULL;
     key.compute = wide ? DT_F32 : DT_BF16;
     key.picture = given->dtype;
     key.result = wanted->dtype;
@@ -217,7 +216,7 @@ void conv_forward(Step *s, DType compute, const Conv *v, const Tensor *x, const 
     if (thin && tensor_count(y) > 0)
         conv_thin(s, compute, v, x, w, bias, y);
     else
-        run(s, PASS_FORWARD, compute, v, x, w, bias, y);
+        run(s, bias ? PASS_BIASED : PASS_FORWARD, compute, v, x, w, bias, y);
 }
 
 void conv_data(Step *s, DType compute, const Conv *v, const Tensor *w, const Tensor *dy, const Tensor *dx) {
