@@ -213,7 +213,7 @@ static void run(Step *s, Pass pass, DType compute, const Conv *v, const Tensor *
 void conv_forward(Step *s, DType compute, const Conv *v, const Tensor *x, const Tensor *w, const Tensor *bias,
                   const Tensor *y) {
     bool thin = v->out == 1 && v->groups == 1 && v->stride == 1 && y->dtype == DT_F32;
-    if (thin && tensor_count(y) > 0)
+    if (thin)
         conv_thin(s, compute, v, x, w, bias, y);
     else
         run(s, bias ? PASS_BIASED : PASS_FORWARD, compute, v, x, w, bias, y);

@@ -3,8 +3,9 @@
  * y[n, o, i, j] = sum over c, k, l of x[n, c, i stride + k - pad, j stride + l - pad] w[o, c, k, l], x being
  * 0 outside; with groups, o and c within the same group. x (batch, in, high, wide)  w (out, in / groups,
  * k_high, k_wide)  y (batch, out, high_out, wide_out). On the CPU conv_forward and conv_data are oneDNN's,
- * whose primitives are made at the first use of a shape and kept, but for one output channel. conv_weight is
- * a product of matrices: oneDNN's own sums over the batch depend on the number of threads. */
+ * whose primitives are made at the first use of a shape and kept. To one output channel conv_forward is a
+ * product of matrices (conv_thin); so is conv_weight: oneDNN's own sums over the batch depend on the number
+ * of threads. */
 #ifndef LETHE_CONV_H
 #define LETHE_CONV_H
 
@@ -28,7 +29,7 @@ void conv_walk(const Conv *v, void (*each)(void *self, int64_t x, int64_t w, int
 void conv_forward(Step *s, DType compute, const Conv *v, const Tensor *x, const Tensor *w, const Tensor *bias,
                   const Tensor *y);
 void conv_data(Step *s, DType compute, const Conv *v, const Tensor *w, const Tensor *dy, const Tensor *dx);
-/* conv_forward where v->out, groups and stride are 1 and y is f32. */
+/* Called by conv_forward where v->out, groups and stride are 1 and y is f32. */
 void conv_thin(Step *s, DType compute, const Conv *v, const Tensor *x, const Tensor *w, const Tensor *bias,
                const Tensor *y);
 /* dw = the gradient, or dw += it without `fresh`. */

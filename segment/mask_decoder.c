@@ -5,6 +5,7 @@
 #include "segment/moves.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const double EPS = 1e-5, EPS_2D = 1e-6;
 enum { HEADS = 8, HIDDEN = 2048, MASKS = 4, FINE = SAM_CHANNELS / 8 };
@@ -51,12 +52,14 @@ static DecoderUpscale upscale_declare(Params *p, const char *at, int64_t in, int
     return u;
 }
 
-const char *const mask_decoder_hq[] = {"mask_decoder.hf_token",
-                                       "mask_decoder.hf_mlp",
-                                       "mask_decoder.compress_vit_feat",
-                                       "mask_decoder.embedding_encoder",
-                                       "mask_decoder.embedding_maskfeature",
-                                       NULL};
+bool mask_decoder_hq(const char *name) {
+    static const char *const with[] = {"mask_decoder.hf_token", "mask_decoder.hf_mlp",
+                                       "mask_decoder.compress_vit_feat", "mask_decoder.embedding_encoder",
+                                       "mask_decoder.embedding_maskfeature"};
+    for (int i = 0; i < COUNT(with); i++)
+        if (strncmp(name, with[i], strlen(with[i])) == 0) return true;
+    return false;
+}
 
 static void hq_declare(MaskDecoder *d, Params *p, int64_t early) {
     DecoderUpscale *m = &d->from_mask;

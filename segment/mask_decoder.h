@@ -47,8 +47,8 @@ typedef struct MaskDecoder {
                                                              embedding_maskfeature */
 } MaskDecoder;
 
-/* How the names begin of what HQ-SAM adds; NULL at the end. */
-extern const char *const mask_decoder_hq[];
+/* Is this the name of a parameter that HQ-SAM adds? */
+bool mask_decoder_hq(const char *name);
 
 /* early: channels of the encoder's features that HQ reads; used with hq only. */
 void mask_decoder_declare(MaskDecoder *d, Params *p, int64_t grid, bool hq, int64_t early);

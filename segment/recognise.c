@@ -47,8 +47,8 @@ static int size_of(const Weights *w, int64_t *side) {
 }
 
 static bool is_hq(const Weights *w) {
-    for (int i = 0; mask_decoder_hq[i]; i++)
-        if (weights_have(w, mask_decoder_hq[i])) return true;
+    for (int64_t i = 0; i < weights_count(w); i++)
+        if (mask_decoder_hq(weights_at(w, i)->name)) return true;
     return false;
 }
 

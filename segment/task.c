@@ -19,12 +19,6 @@ static bool begins(const char *name, const char *with) {
     return strncmp(name, with, strlen(with)) == 0;
 }
 
-static bool is_hq(const char *name) {
-    for (int i = 0; mask_decoder_hq[i]; i++)
-        if (begins(name, mask_decoder_hq[i])) return true;
-    return false;
-}
-
 /* Layer-wise decay's number of a parameter (ViTDet's get_vit_lr_decay_rate): 0 what comes before the blocks,
  * then block by block, then all else. */
 static int layer_id(const char *name, const SamEncoder *vit, bool tiny) {
@@ -44,7 +38,7 @@ static void params_mark(Segment *m, Params *p) {
     bool tiny = m->sam.set.size == SAM_TINY;
     for (int i = 0; i < p->count; i++) {
         Param *q = p->list[i];
-        bool hq = is_hq(q->name), encoder = begins(q->name, "image_encoder.");
+        bool hq = mask_decoder_hq(q->name), encoder = begins(q->name, "image_encoder.");
         q->layer = layer_id(q->name, &m->sam.vit, tiny);
         if (strstr(q->name, "pos_embed") || strstr(q->name, "rel_pos")) q->decay = false;
         if (m->set.train == SEGMENT_HQ)
