@@ -36,6 +36,11 @@ typedef struct Batch {
     const int32_t *fit; /* [n, 2]: height and width that the picture takes of the square, from its upper left;
                            NULL where pictures are cropped (data.geometry) */
     uint32_t epoch;     /* which pass over the data: keys masks and drop path */
+    bool fixed;         /* what is drawn for a sample (masks) never changes: made for evaluation */
+    /* Wrong targets, of TaskClass.relabel: a picture to reconstruct instead of the image, f32 [n, 3, H, W] (data
+     * NULL: the image's own); masks to aim at, like `mask`, which then only prompts (NULL: the same). */
+    Tensor goal;
+    const uint8_t *goal_mask;
 } Batch;
 
 /* Where batches come from. The training loop knows no more of data than this. */

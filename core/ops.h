@@ -38,6 +38,9 @@ C_BEGIN
 #include "core/ops.def"
 #undef OP
 
+/* x in f32, whichever real type the step computes in. */
+Tensor *f32_of(Step *s, Tensor *x);
+
 /* The CUDA twins, in core/op/NAME.cu; a row names those that exist, by ON_CUDA. */
 #ifdef LETHE_CUDA
 #define OP(name, arguments)                                                                                  \

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RECIPE_BYTES = 1 << 20, TABLES = 32, PATH = 256 };
+enum { RECIPE_BYTES = 1 << 20, TABLES = 64, PATH = 256 };
 
 /* One --set. A TEXT or CHOICE takes the word as it stands, so that a folder may be called 2024. */
 typedef struct Override {
@@ -24,8 +24,8 @@ typedef struct Bound {
 } Bound;
 
 struct Recipe {
-    char *text;
-    JsonFile *file;
+    char *text, *base_text;
+    JsonFile *file, *base; /* base: NULL, or what the file is silent on */
     Override *set;
     int sets;
     Bound bound[TABLES];
@@ -92,8 +92,10 @@ void recipe_close(Recipe *r) {
     }
     for (int i = 0; i < r->bounds; i++) mem_free(r->bound[i].settings);
     json_close(r->file);
+    json_close(r->base);
     mem_free(r->set);
     mem_free(r->text);
+    mem_free(r->base_text);
     mem_free(r);
 }
 
@@ -123,8 +125,8 @@ static Json walk(Json j, const char *path) {
     return j;
 }
 
-/* The value of a path: of the last --set that speaks of it, else of the file. *word: the raw word of a --set
- * of this very path, else NULL. */
+/* The value of a path: of the last --set that speaks of it, else of the file, else of its base. *word: the raw
+ * word of a --set of this very path, else NULL. */
 static Json find(const Recipe *r, const char *path, const char **word) {
     *word = NULL;
     for (int i = r->sets - 1; i >= 0; i--) {
@@ -137,7 +139,21 @@ static Json find(const Recipe *r, const char *path, const char **word) {
         Json inside = rest ? walk(json_root(o->value), rest) : (Json){0};
         if (json_exists(inside)) return inside;
     }
-    return walk(json_root(r->file), path);
+    Json own = walk(json_root(r->file), path);
+    return json_exists(own) || !r->base ? own : walk(json_root(r->base), path);
+}
+
+bool recipe_base(Recipe *r, const char *name, const char *text, Error *e) {
+    if (!(r->base_text = mem_string(text))) return error_memory(e, strlen(text));
+    return json_open(&r->base, name, r->base_text, strlen(text), e) &&
+           json_expect(json_root(r->base), JSON_OBJECT, e);
+}
+
+bool recipe_says(const Recipe *r, const char *path) {
+    const char *word;
+    for (int i = 0; i < r->sets; i++)
+        if (below(r->set[i].path, path)) return true;
+    return json_exists(find(r, path, &word));
 }
 
 static int64_t bound_int(double v) {

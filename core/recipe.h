@@ -64,6 +64,13 @@ bool recipe_parse(Recipe **out, const char *name, const char *text, size_t size,
                   Error *e);
 void recipe_close(Recipe *r); /* NULL is fine */
 
+/* What the recipe is silent on is taken from another, whose text this is (a checkpoint's); before the first
+ * bind. `name` is for messages. */
+bool recipe_base(Recipe *r, const char *name, const char *text, Error *e);
+
+/* Does the recipe, a --set or its base speak of this key or section? */
+bool recipe_says(const Recipe *r, const char *path);
+
 /* Fills a settings struct (table->size bytes at `settings`) from the recipe, defaults where it is silent;
  * checks type, range and choice of every field. Remembers the table and a copy of the values for
  * recipe_finish and recipe_text. On error `settings` is untouched. */

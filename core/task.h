@@ -1,5 +1,5 @@
 /* task: the one door to a model. The training loop, evaluation, pictures and unlearning ask a model nothing
- * that does not stand here. MAE and classification fill it in; detection and segmentation will. */
+ * that does not stand here. MAE, classification and segmentation fill it in; detection will. */
 #ifndef LETHE_TASK_H
 #define LETHE_TASK_H
 
@@ -34,6 +34,13 @@ typedef struct TaskGuess {
                           "base"}} */
 } TaskGuess;
 
+/* Which wrong targets relabel draws: keyed by seed, round and sample id, whatever the batch. */
+typedef struct TaskRelabel {
+    uint64_t seed;
+    uint32_t round;
+    bool any; /* the right one may be drawn, too */
+} TaskRelabel;
+
 typedef struct TaskClass {
     const char *name;             /* the recipe's "task" */
     const RecipeTable *tables[4]; /* model.* fields; NULL-terminated */
@@ -57,6 +64,16 @@ typedef struct TaskClass {
     Tensor *(*outputs)(Task *task, Step *s, const Batch *batch);
     /* One vector a sample, [B, D]: the encoder's representation. */
     Tensor *(*features)(Task *task, Step *s, const Batch *batch);
+    /* What the encoder hands to the decoder, [B, ..] flat: drawn masks as in loss. NULL: there is no decoder. */
+    Tensor *(*latent)(Task *task, Step *s, const Batch *batch);
+    /* How far outputs x [B, K] are from those in `to`, through which no gradient passes: the mean over samples,
+     * on the tape, 0 where they are equal; `each` (may be NULL) receives [B]. Classes: KL(softmax(to / T) ||
+     * softmax(x / T)) T^2 (Hinton et al. 2015); masks: that of each pixel's two classes, their mean; pictures:
+     * the mean square, T unused. */
+    Tensor *(*distance)(Task *task, Step *s, Tensor *x, Tensor *to, double temperature, Tensor **each);
+    /* Wrong targets that are still legal for the task: *out becomes `batch` with others, in memory of the step.
+     * Other classes; noise to reconstruct; masks of the same shape elsewhere. On the processor. */
+    void (*relabel)(Task *task, Step *s, const Batch *batch, const TaskRelabel *draw, Batch *out);
     /* Collective. Over a whole source (one pass, nothing twice), of which each rank has its part. metric[0]
      * decides which checkpoint is best. */
     bool (*evaluate)(Task *task, Step *s, Source *source, Metric metric[TASK_METRICS], int *count, Error *e);
@@ -89,6 +106,11 @@ bool task_open(Task *task, const TaskClass *class, Recipe *recipe, int classes, 
 /* The same without weights, for dry steps: it costs next to no memory, whatever the model's size. */
 bool task_open_dry(Task *task, const TaskClass *class, Recipe *recipe, int classes, Error *e);
 void task_close(Task *task);
+
+/* The batch's images as the step has them: where a task's forward begins. */
+Tensor *task_image(Step *s, const Batch *batch);
+/* TaskClass.distance of logits [B, K]. */
+Tensor *task_distance_classes(Step *s, Tensor *x, Tensor *to, double temperature, Tensor **each);
 
 /* Layer-wise decay (MAE util/lr_decay.py): the rate of layer i is times decay^(layers - i); the head's is
  * whole. */

@@ -14,9 +14,11 @@
 #ifdef LETHE_DOUBLE
 typedef double real;
 #define real_sqrt __builtin_sqrt
+#define real_abs  __builtin_fabs
 #else
 typedef float real;
 #define real_sqrt __builtin_sqrtf
+#define real_abs  __builtin_fabsf
 #endif
 
 typedef uint16_t bf16; /* the upper half of a float */

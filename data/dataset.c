@@ -233,8 +233,36 @@ bool dataset_open(Dataset **out, const DataSettings *set, bool train, Error *e) 
     return true;
 }
 
+bool dataset_part(Dataset **out, const Dataset *d, const bool *keep, bool wanted, Error *e) {
+    *out = NULL;
+    Dataset *part = mem_get(sizeof *part);
+    Sample *sample = mem_get((size_t)d->count * sizeof *sample);
+    if (!part || !sample) {
+        mem_free(part);
+        mem_free(sample);
+        return error_memory(e, (size_t)d->count * sizeof *sample);
+    }
+    *part = *d;
+    part->part = true;
+    part->sample = sample;
+    part->count = 0;
+    for (int64_t i = 0; i < d->count; i++)
+        if (keep[i] == wanted) sample[part->count++] = d->sample[i];
+    if (part->count == 0) {
+        dataset_close(part);
+        return error_set(e, ERROR_VALUE, "%s (%s): no sample is left", d->key, d->source);
+    }
+    *out = part;
+    return true;
+}
+
 void dataset_close(Dataset *d) {
     if (!d) return;
+    if (d->part) {
+        mem_free(d->sample);
+        mem_free(d);
+        return;
+    }
     for (int i = 0; i < d->classes; i++) mem_free(d->class_name[i]);
     mem_free(d->class_name);
     mem_free(d->source);

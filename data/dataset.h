@@ -51,11 +51,16 @@ typedef struct Dataset {
     struct Coco *coco; /* coco: the whole file; image i of it is sample i */
     Bytes text;        /* behind the paths */
     size_t capacity;   /* of sample */
+    bool part;         /* of another set (dataset_part), to which all but `sample` belongs */
 } Dataset;
 
 /* Lists data.train (train) or data.test with the settings' layout. Reads no image. */
 bool dataset_open(Dataset **out, const DataSettings *set, bool train, Error *e);
 void dataset_close(Dataset *d); /* NULL is fine */
+
+/* Those samples of `d` for which keep[i] (its place in d, not its id) is `wanted`, in the same order and with the
+ * same ids and classes. Borrows from `d`, which must outlive it. An error if there are none. */
+bool dataset_part(Dataset **out, const Dataset *d, const bool *keep, bool wanted, Error *e);
 
 /* Gives the samples the labels of these names (a checkpoint's), by the names of their classes. A class that
  * is not among them is an error, which speaks of `whose`. Names are copied; a set without labels has none

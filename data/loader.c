@@ -98,7 +98,8 @@ static bool slot_finish(const Loader *l, Slot *s, Error *e) {
         .truths = (int64_t)(s->truth_list.size / sizeof(BatchMask)),
         .truth = (const BatchMask *)(const void *)s->truth_list.data,
         .fit = s->fit,
-        .epoch = s->epoch};
+        .epoch = s->epoch,
+        .fixed = !l->o.train || l->o.plain};
     if (l->augment.raw) {
         b->image.data = NULL;
         b->pixel = s->image;

@@ -36,6 +36,8 @@ typedef struct LoaderOptions {
     int rank, ranks;         /* 0, 1: a single process */
     int processors; /* for data.workers 0: a worker a processor but one; 0: all the process may use */
     bool train;
+    bool plain; /* with train: batches as in training, masks and all, but every sample once, in the data set's
+                   order, with nothing drawn that changes from pass to pass (Batch.fixed) */
     bool device; /* for the GPU: batches lie in pinned memory, as bytes where nothing but normalising is left
                     to do */
     uint64_t seed;

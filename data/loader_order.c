@@ -2,7 +2,7 @@
 #include "data/mix.h"
 
 int64_t loader_steps(const Loader *l) {
-    bool whole = l->o.train && l->set.drop_last;
+    bool whole = l->o.train && l->set.drop_last && !l->o.plain;
     return whole ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
 }
 
@@ -26,8 +26,8 @@ void loader_plan(Loader *l, Slot *s, int64_t step) {
     int64_t epoch = step / l->steps, begin = step % l->steps * l->o.batch;
     int64_t left = l->count - begin, n = left < l->o.batch ? left : l->o.batch;
     int64_t rank = l->o.rank, ranks = l->o.ranks, half = n / 2;
-    const uint32_t *order = l->o.train ? order_of(l, epoch) : l->pick;
-    s->epoch = (uint32_t)epoch;
+    const uint32_t *order = l->o.train && !l->o.plain ? order_of(l, epoch) : l->pick;
+    s->epoch = l->o.plain ? 0 : (uint32_t)epoch;
     s->first = l->data->sample[order ? order[begin] : begin].id;
     s->n = 0;
     s->whole = (int)n;

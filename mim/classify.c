@@ -105,7 +105,7 @@ static Tensor *features(Task *task, Step *s, const Batch *batch) {
     if (frozen) step_no_grad(s), s->training = false;
     Scope scope = scope_open(s);
     Tensor *x = vit_blocks(s, &m->vit,
-                           vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL,
+                           vit_tokens(s, &m->vit, task_image(s, batch), NULL,
                                       vit_places_all(s, &m->vit, batch->n))); /* [B, 1 + L, D] */
     if (m->set.pool == CLASSIFY_MEAN) {
         x = vit_norm(s, op_token_mean(s, x, 1), m->fc_norm_w, m->fc_norm_b); /* [B, D] */
@@ -144,6 +144,26 @@ static Tensor *loss(Task *task, Step *s, const Batch *batch, Tensor **each) {
     Tensor *logits = outputs(task, s, batch);
     return op_xent(s, logits, soft ? NULL : labels_of(s, batch), soft ? step_input(s, &batch->target) : NULL,
                    0, each);
+}
+
+static Tensor *distance(Task *task, Step *s, Tensor *x, Tensor *to, double temperature, Tensor **each) {
+    (void)task;
+    return task_distance_classes(s, x, to, temperature, each);
+}
+
+static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *draw, Batch *out) {
+    int32_t *label = step_block(s, (size_t)batch->n * sizeof *label);
+    uint64_t classes = (uint64_t)task->classes;
+    *out = *batch;
+    out->target.data = NULL;
+    out->label = label;
+    for (int64_t b = 0; b < batch->n; b++) {
+        Rng r = rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[b]);
+        if (draw->any)
+            label[b] = (int32_t)rng_below(&r, classes);
+        else
+            label[b] = (int32_t)(((uint64_t)batch->label[b] + 1 + rng_below(&r, classes - 1)) % classes);
+    }
 }
 
 /* How many classes have a higher logit than the true one; of equals, the lower index is higher. */
@@ -209,6 +229,8 @@ const TaskClass classify_class = {
     .loss = loss,
     .outputs = outputs,
     .features = features,
+    .distance = distance,
+    .relabel = relabel,
     .evaluate = evaluate,
     .draw = classify_draw,
 };

@@ -200,9 +200,9 @@ MaeMask mae_mask(Step *s, const Mae *m, const Tensor *noise) {
     return mask_given(s, m, noise->dim[0], fill_noised, &(Noised){m, noise});
 }
 
-MaeMask mae_mask_drawn(Step *s, const Mae *m, const Batch *batch, bool training) {
+MaeMask mae_mask_drawn(Step *s, const Mae *m, const Batch *batch, bool fixed) {
     if (!batch->image.device) s->batch = batch; /* else whoever moved it keeps the host's */
-    return mask_given(s, m, batch->n, training ? fill_training : fill_fixed, m);
+    return mask_given(s, m, batch->n, fixed ? fill_fixed : fill_training, m);
 }
 
 /* ---- forward ---- */
@@ -242,12 +242,12 @@ static Tensor *loss_each(Step *s, Tensor *of_patch, const MaeMask *mask) {
     return each;
 }
 
-static Tensor *loss_masked(Task *task, Step *s, const Batch *batch, bool training, Tensor **each) {
+static Tensor *loss_masked(Task *task, Step *s, const Batch *batch, bool fixed, Tensor **each) {
     Mae *m = task->self;
     Scope scope = scope_open(s);
-    Tensor *image = step_input(s, &batch->image), *of_patch;
-    MaeMask mask = mae_mask_drawn(s, m, batch, training);
-    Tensor *target = mae_target(s, m, image);
+    Tensor *image = task_image(s, batch), *of_patch;
+    MaeMask mask = mae_mask_drawn(s, m, batch, fixed);
+    Tensor *target = mae_target(s, m, batch->goal.data ? step_input(s, &batch->goal) : image);
     Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, image, &mask), &mask);
     Tensor *loss = op_mse(s, pred, target, mask.mask, &of_patch);
     if (!each) return scope_close(s, scope, loss);
@@ -256,15 +256,45 @@ static Tensor *loss_masked(Task *task, Step *s, const Batch *batch, bool trainin
 }
 
 static Tensor *loss(Task *task, Step *s, const Batch *batch, Tensor **each) {
-    return loss_masked(task, s, batch, true, each);
+    return loss_masked(task, s, batch, batch->fixed, each);
+}
+
+static Tensor *flat(Step *s, Tensor *x) {
+    int64_t dim[2] = {x->dim[0], tensor_count(x) / x->dim[0]};
+    return op_reshape(s, x, 2, dim);
 }
 
 static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
     Mae *m = task->self;
-    MaeMask mask = mae_mask_drawn(s, m, batch, false);
-    Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, step_input(s, &batch->image), &mask), &mask);
-    int64_t dim[2] = {batch->n, tensor_count(pred) / batch->n};
-    return op_reshape(s, pred, 2, dim);
+    MaeMask mask = mae_mask_drawn(s, m, batch, batch->fixed);
+    return flat(s, mae_decoder(s, m, mae_encoder(s, m, task_image(s, batch), &mask), &mask));
+}
+
+static Tensor *latent(Task *task, Step *s, const Batch *batch) {
+    Mae *m = task->self;
+    MaeMask mask = mae_mask_drawn(s, m, batch, batch->fixed);
+    return flat(s, mae_encoder(s, m, task_image(s, batch), &mask));
+}
+
+static Tensor *distance(Task *task, Step *s, Tensor *x, Tensor *to, double temperature, Tensor **each) {
+    (void)task;
+    (void)temperature;
+    return op_mse(s, x, f32_of(s, to), NULL, each);
+}
+
+/* Noise: black to white in every channel, without any likeness to what is hidden. */
+static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *draw, Batch *out) {
+    int64_t side = task->image_size, plane = side * side, dim[4] = {batch->n, 3, side, side};
+    Tensor *goal = step_tensor(s, DT_F32, 4, dim);
+    *out = *batch;
+    out->goal = (Tensor){.data = goal->data, .dtype = DT_F32, .ndim = 4, .name = "goal"};
+    memcpy(out->goal.dim, dim, sizeof dim);
+    for (int64_t b = 0; b < batch->n; b++) {
+        Rng r = rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[b]);
+        for (int64_t i = 0; i < 3 * plane; i++)
+            tensor_real(goal)[b * 3 * plane + i] =
+                (real)((rng_uniform(&r) - task->mean[i / plane]) / task->std[i / plane]);
+    }
 }
 
 /* Mean of the patch tokens of the whole image after the norm (nothing is masked). */
@@ -272,7 +302,7 @@ static Tensor *features(Task *task, Step *s, const Batch *batch) {
     Mae *m = task->self;
     Tensor *x = vit_blocks(
         s, &m->vit,
-        vit_tokens(s, &m->vit, step_input(s, &batch->image), NULL, vit_places_all(s, &m->vit, batch->n)));
+        vit_tokens(s, &m->vit, task_image(s, batch), NULL, vit_places_all(s, &m->vit, batch->n)));
     return op_token_mean(s, vit_norm(s, x, m->vit.norm_w, m->vit.norm_b), 1);
 }
 
@@ -285,7 +315,7 @@ static bool evaluate_mine(Task *task, Step *s, Source *source, double sum[2], Er
         if (batch->n == 0) continue; /* none of it could be read */
         step_begin(s);
         Tensor *each;
-        loss_masked(task, s, batch, false, &each);
+        loss_masked(task, s, batch, true, &each);
         each = step_host(s, each);
         for (int64_t b = 0; b < batch->n; b++) sum[0] += (double)tensor_real(each)[b];
         sum[1] += batch->n;
@@ -318,6 +348,9 @@ const TaskClass mae_class = {
     .loss = loss,
     .outputs = outputs,
     .features = features,
+    .latent = latent,
+    .distance = distance,
+    .relabel = relabel,
     .evaluate = evaluate,
     .reads_pixels = true,
     .draws_each = true,

@@ -40,7 +40,7 @@ bool mae_draw(Task *task, Step *s, const Batch *batch, Picture *out, char (*note
     bool was = step_no_grad(s), training = s->training;
     s->training = false;
     Tensor *image = step_input(s, &batch->image);
-    MaeMask mask = mae_mask_drawn(s, m, batch, false);
+    MaeMask mask = mae_mask_drawn(s, m, batch, true);
     Tensor *pred = mae_decoder(s, m, mae_encoder(s, m, image, &mask), &mask);
     Tensor *plain = op_patchify(s, image, NULL, (int)m->vit.patch, PATCH_CHANNEL_LAST);
     step_grad_on(s, was);

@@ -1,4 +1,4 @@
-/* moves: between tokens and pictures, and to f32: what SAM's parts do to pass tensors to one another. */
+/* moves: between tokens and pictures: what SAM's parts do to pass tensors to one another. */
 #ifndef LETHE_SEGMENT_MOVES_H
 #define LETHE_SEGMENT_MOVES_H
 
@@ -6,6 +6,5 @@
 
 Tensor *picture_of(Step *s, Tensor *x, int64_t grid); /* [B, g g, D] -> [B, D, g, g] */
 Tensor *tokens_of(Step *s, Tensor *x);                /* [B, D, g, g] -> [B, g g, D] */
-Tensor *f32_of(Step *s, Tensor *x);                   /* whatever real type the step computes in */
 
 #endif

@@ -10,6 +10,11 @@ const uint8_t *prompt_mask(const Step *s, const Segment *m, int64_t o) {
     return s->batch->mask + o * m->sam.side * m->sam.side;
 }
 
+const uint8_t *prompt_goal(const Step *s, const Segment *m, int64_t o) {
+    const uint8_t *mask = s->batch->goal_mask ? s->batch->goal_mask : s->batch->mask;
+    return mask + o * m->sam.side * m->sam.side;
+}
+
 Rng prompt_rng(const Step *s, int64_t o, PromptPurpose purpose) {
     int64_t each = s->batch->each;
     return rng_sub(rng_open(s->seed, RNG_PROMPT, s->batch->epoch, (uint64_t)s->batch->id[o / each]),
@@ -109,7 +114,7 @@ static void first_fill(const Step *s, const void *self, Tensor *const *host) {
         }
         for (int64_t k = 0; k < draws; k++) tensor_real(host[FIRST_DRAW])[k * n + o] = rng_uniformf(&r);
         tensor_real(host[FIRST_WEIGHT])[o] = b.area > 0;
-        target_fill(mask, m->sam.side, tensor_real(host[FIRST_TARGET]) + o * side * side, side);
+        target_fill(prompt_goal(s, m, o), m->sam.side, tensor_real(host[FIRST_TARGET]) + o * side * side, side);
         tensor_i32(host[FIRST_OF])[o] = (int32_t)(o / s->batch->each);
     }
 }

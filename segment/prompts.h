@@ -15,6 +15,8 @@ PromptBox prompt_box(const uint8_t *mask, int64_t side, int inside); /* values o
 /* Mask o of the step's batch, and its streams of random numbers, one a purpose. */
 typedef enum { PROMPT_FIRST, PROMPT_KIND, PROMPT_HQ, PROMPT_PLACES, PROMPT_PURPOSES } PromptPurpose;
 const uint8_t *prompt_mask(const Step *s, const Segment *m, int64_t o);
+/* What is aimed at: the same, or the wrong one that relabel drew. */
+const uint8_t *prompt_goal(const Step *s, const Segment *m, int64_t o);
 Rng prompt_rng(const Step *s, int64_t o, PromptPurpose purpose);
 /* A prompt's point at pixel x, y of the square, as SamPrompt has it; kind -1: padding. */
 void prompt_point(Tensor *point, Tensor *label, int64_t at, double x, double y, int32_t kind, int64_t side);

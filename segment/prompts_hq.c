@@ -202,7 +202,7 @@ static void places_fill(const Step *s, const void *self, Tensor *const *host) {
             drawn = 2 * host[PLACES_DRAWN]->dim[1], any = 2 * host[PLACES_ANY]->dim[1];
     for (int64_t i = 0; i < n; i++) {
         int64_t o = m->order.object[i];
-        const uint8_t *mask = prompt_mask(s, m, o);
+        const uint8_t *mask = prompt_goal(s, m, o);
         Rng r = prompt_rng(s, o, PROMPT_PLACES);
         for (int64_t k = 0; k < drawn; k++) tensor_real(host[PLACES_DRAWN])[i * drawn + k] = rng_uniformf(&r);
         for (int64_t k = 0; k < any; k++) tensor_real(host[PLACES_ANY])[i * any + k] = rng_uniformf(&r);

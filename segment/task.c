@@ -180,7 +180,7 @@ SamEmbedding segment_embed(Step *s, const Segment *m, const Batch *batch) {
     /* HQ's own part of the embedding trains; the encoder before it is frozen, so that it leaves no tape */
     if (m->set.train == SEGMENT_DECODER) step_no_grad(s);
     if (rests) s->training = false;
-    SamEmbedding on = sam_embed(s, &m->sam, step_input(s, &batch->image), NULL);
+    SamEmbedding on = sam_embed(s, &m->sam, task_image(s, batch), NULL);
     step_grad_on(s, was);
     s->training = training;
     return on;
@@ -223,6 +223,42 @@ static Tensor *outputs(Task *task, Step *s, const Batch *batch) {
     return op_reshape(s, x, 2, (int64_t[]){n, m->low * m->low});
 }
 
+/* Each pixel is inside or not: KL of the two, BCE less the entropy of `to`. */
+static Tensor *distance(Task *task, Step *s, Tensor *x, Tensor *to, double temperature, Tensor **each) {
+    (void)task;
+    double square = temperature * temperature;
+    bool was = step_no_grad(s);
+    Tensor *scaled = op_scale(s, f32_of(s, to), 1 / temperature, 0);
+    Tensor *p = op_pointwise(s, scaled, POINT_SIGMOID), *own = op_mask_loss(s, scaled, p, MASK_BCE, 0, 0);
+    step_grad_on(s, was);
+    Tensor *cross = op_mask_loss(s, op_scale(s, f32_of(s, x), 1 / temperature, 0), p, MASK_BCE, 0, 0);
+    Tensor *d = op_scale(s, op_arith(s, cross, own, ARITH_SUB), square, 0);
+    if (each) *each = d;
+    return op_reduce(s, d, 0, 1, REDUCE_MEAN);
+}
+
+/* The same shape elsewhere: each mask goes round the square, by a quarter to three quarters of a side in both
+ * directions. */
+static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *draw, Batch *out) {
+    int64_t side = task->image_size, square = side * side, quarter = side / 4;
+    uint8_t *goal = step_block(s, (size_t)(batch->n * batch->each * square));
+    *out = *batch;
+    out->goal_mask = goal;
+    for (int64_t o = 0; o < (int64_t)batch->n * batch->each; o++) {
+        Rng r = rng_sub(
+            rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[o / batch->each]),
+            (uint32_t)(o % batch->each));
+        int64_t down = quarter + (int64_t)rng_below(&r, (uint64_t)(2 * quarter + 1)),
+                right = quarter + (int64_t)rng_below(&r, (uint64_t)(2 * quarter + 1));
+        const uint8_t *from = batch->mask + o * square;
+        for (int64_t y = 0; y < side; y++) {
+            uint8_t *to = goal + o * square + (y + down) % side * side;
+            memcpy(to + right, from + y * side, (size_t)(side - right));
+            memcpy(to, from + (y + 1) * side - right, (size_t)right);
+        }
+    }
+}
+
 /* The mean of the image's embedding over the grid, [B, 256]. */
 static Tensor *features(Task *task, Step *s, const Batch *batch) {
     const Segment *m = task->self;
@@ -243,6 +279,8 @@ const TaskClass segment_class = {
     .loss = loss,
     .outputs = outputs,
     .features = features,
+    .distance = distance,
+    .relabel = relabel,
     .evaluate = segment_evaluate,
     .wants_masks = true,
     .draws_each = true,
