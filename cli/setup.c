@@ -27,6 +27,9 @@ int setup_tables(const RecipeTable *tables[SETUP_TABLES]) {
     tables[n++] = &train_table;
     tables[n++] = &optim_table;
     tables[n++] = &schedule_table;
+    tables[n++] = &unlearn_table;
+    for (int i = 0; unlearn_methods[i]; i++)
+        if (unlearn_methods[i]->table) tables[n++] = unlearn_methods[i]->table;
     return n;
 }
 
@@ -139,14 +142,54 @@ bool setup_device(const RunSettings *run, bool exact, Error *e) {
     return true;
 }
 
+/* The checkpoint's recipe, or that of the model its file of weights is recognised as, under the given one. */
+static bool base_lay(Recipe *r, const Checkpoint *c, Error *e) {
+    const char *text = checkpoint_recipe(c);
+    TaskGuess guess;
+    if (!text) {
+        if (!setup_recognise(checkpoint_file(c, CHECKPOINT_MODEL), &guess, e)) return false;
+        text = guess.recipe;
+    }
+    return recipe_base(r, checkpoint_path(c), text, e);
+}
+
+/* A recipe that speaks of unlearning may be given to any verb. */
+static bool unlearn_bind(Setup *u, Recipe *r, unsigned parts, Error *e) {
+    if (!(parts & SETUP_UNLEARN) && !recipe_says(r, "unlearn")) return true;
+    if (!recipe_bind(r, &unlearn_table, &u->unlearn, e)) return false;
+    for (int i = 0; unlearn_methods[i]; i++) {
+        const RecipeTable *t = unlearn_methods[i]->table;
+        if (!t) continue;
+        if (!(u->method[i] = mem_get(t->size))) return error_memory(e, t->size);
+        if (!recipe_bind(r, t, u->method[i], e)) return false;
+    }
+    return true;
+}
+
+bool setup_another(Setup *u, int more, uint64_t seed, Task *out, Error *e) {
+    Recipe *r;
+    char key[40], *set[] = {key};
+    snprintf(key, sizeof key, "model.classes=%d", u->task.classes + more);
+    if (!recipe_parse(&r, "recipe", u->text, strlen(u->text), set, u->task.classes > 0, e)) return false;
+    bool fine = task_open(out, u->task.class, r, u->task.classes + more, seed, e);
+    recipe_close(r);
+    if (!fine) return false;
+    out->class_name = u->task.class_name;
+    out->names = u->task.names;
+    out->mean = u->task.mean;
+    out->std = u->task.std;
+    return true;
+}
+
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e) {
     *u = (Setup){0};
     Recipe **r = &u->recipe;
     if (!recipe_of(r, recipe, set, sets, e)) goto fail;
+    if (parts & SETUP_UNLEARN && !base_lay(*r, checkpoint, e)) goto fail;
     if (!recipe_bind(*r, &run_table, &u->run, e) || !recipe_bind(*r, &data_table, &u->data, e) ||
         !recipe_bind(*r, &train_table, &u->train, e) || !recipe_bind(*r, &optim_table, &u->optim, e) ||
-        !recipe_bind(*r, &schedule_table, &u->schedule, e))
+        !recipe_bind(*r, &schedule_table, &u->schedule, e) || !unlearn_bind(u, *r, parts, e))
         goto fail;
     const TaskClass *class = classes[u->run.task];
     if (parts & SETUP_DEVICE && !setup_device(&u->run, u->train.deterministic, e)) goto fail;
@@ -210,6 +253,7 @@ void setup_close(Setup *u) {
     dataset_close(u->train_set);
     dataset_close(u->test_set);
     checkpoint_classes_free(u->name, u->names);
+    for (int i = 0; i < SETUP_METHODS; i++) mem_free(u->method[i]);
     mem_free(u->text);
     recipe_close(u->recipe);
     *u = (Setup){0};

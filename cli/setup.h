@@ -6,6 +6,9 @@
 #include "core/train.h"
 #include "data/dataset.h"
 #include "data/loader.h"
+#include "unlearn/method.h"
+
+enum { SETUP_METHODS = 32, SETUP_TABLES = 64 };
 
 typedef struct Setup {
     Recipe *recipe;
@@ -15,6 +18,8 @@ typedef struct Setup {
     OptimSettings optim;
     ScheduleSettings schedule;
     DataSettings data;
+    UnlearnSettings unlearn;       /* SETUP_UNLEARN */
+    void *method[SETUP_METHODS];   /* settings of each, in the order of unlearn_methods; NULL: it has none */
     Dataset *train_set, *test_set; /* NULL: not asked for, or none given */
     char **name;                   /* of the classes, where they come from a checkpoint */
     int names;
@@ -22,9 +27,10 @@ typedef struct Setup {
 } Setup;
 
 typedef enum {
-    SETUP_TRAIN = 1, /* data.train must be there */
-    SETUP_TEST = 2,  /* data.test, if the recipe has one or splits data.train */
-    SETUP_DEVICE = 4 /* may run on a GPU: takes the one the recipe asks for */
+    SETUP_TRAIN = 1,  /* data.train must be there */
+    SETUP_TEST = 2,   /* data.test, if the recipe has one or splits data.train */
+    SETUP_DEVICE = 4, /* may run on a GPU: takes the one the recipe asks for */
+    SETUP_UNLEARN = 8 /* unlearn.*; what the recipe is silent on is taken from the checkpoint's */
 } SetupParts;
 
 /* What a file of weights is, by the task that knows it. False, saying so, where none does or Lethe has no
@@ -38,6 +44,9 @@ bool setup_recognise(const Weights *w, TaskGuess *guess, Error *e);
 bool setup_open(Setup *u, const char *recipe, char *const *set, int sets, unsigned parts,
                 const Checkpoint *checkpoint, Error *e);
 void setup_close(Setup *u);
+
+/* Another model of the same recipe, with fresh weights and `more` classes more. */
+bool setup_another(Setup *u, int more, uint64_t seed, Task *out, Error *e);
 
 /* "key=value" into `text`, and that into the list of --set: for options that stand for a key. */
 bool setup_put(OptionList *set, const char *key, const char *value, char *text, size_t size, Error *e);
@@ -55,7 +64,6 @@ bool setup_load(Source *out, const char *recipe, const Dataset *d, const LoaderO
 int64_t setup_tell_skipped(const Dataset *d, const Source *source);
 
 /* Every table of every task, for the reference of keys. Returns how many. */
-enum { SETUP_TABLES = 16 };
 int setup_tables(const RecipeTable *tables[SETUP_TABLES]);
 
 #endif

@@ -91,6 +91,9 @@ typedef struct Unlearn {
 bool unlearn_open(Unlearn *u, Task *task, const UnlearnWorld *world, const UnlearnSettings *set, Error *e);
 void unlearn_close(Unlearn *u);
 
+/* Makes normalisation statistics anew, of retained samples alone. Nothing where the model has none. */
+bool unlearn_refresh(Unlearn *u, Error *e);
+
 /* ---- batches ---- */
 
 typedef struct Feed {

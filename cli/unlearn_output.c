@@ -1,0 +1,137 @@
+#include "cli/unlearn_output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* "a/b/" is "a/b". */
+static bool names_make(Output *o, const char *out, Error *e) {
+    size_t n = strlen(out);
+    while (n > 1 && out[n - 1] == '/') n--;
+    int a = snprintf(o->folder, sizeof o->folder, "%.*s", (int)n, out),
+        b = snprintf(o->partial, sizeof o->partial, "%.*s.partial", (int)n, out);
+    if (n > 0 && a > 0 && b > 0 && (size_t)a < sizeof o->folder && (size_t)b < sizeof o->partial) return true;
+    return error_set(e, ERROR_LIMIT, "--out %.100s: the path is empty or too long", out);
+}
+
+static bool clear(const char *folder, Error *e) {
+    FileList list;
+    char path[FILE_PATH];
+    if (!file_list_open(&list, folder, e)) return false;
+    bool fine = true;
+    for (int64_t i = 0; i < list.count && fine; i++)
+        fine = file_join(path, sizeof path, folder, list.name[i], e) && file_remove_tree(path, e);
+    file_list_close(&list);
+    return fine;
+}
+
+bool output_open(Output *o, const char *out, Error *e) {
+    *o = (Output){.lock = -1};
+    if (!names_make(o, out, e)) return false;
+    if (file_kind_link(o->folder) != FILE_NONE)
+        return error_set(e, ERROR_VALUE, "%s: is there already; give another --out", o->folder);
+    if (!file_make_folder(o->partial, e)) return false;
+    o->lock = open(o->partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (o->lock < 0) return file_error(e, o->partial, "open", errno);
+    if (flock(o->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(o->lock);
+        o->lock = -1; /* it is not ours to remove */
+        return error_set(e, ERROR_STATE, "%s: another process writes to it", o->partial);
+    }
+    return clear(o->partial, e);
+}
+
+/* ---- the checkpoint ---- */
+
+typedef struct Lines {
+    const Manifest *m;
+    const int64_t *line; /* of each retained sample */
+} Lines;
+
+static bool describe(void *self, int64_t i, char *line, size_t size, Error *e) {
+    const Lines *l = self;
+    const ManifestLine *from = &l->m->line[l->line[i]];
+    if (strlen(from->text) >= size) return error_set(e, ERROR_LIMIT, "%s: a line is too long", l->m->name);
+    memcpy(line, from->text, strlen(from->text) + 1);
+    return true;
+}
+
+static bool save(const Output *o, World *w, const Lines *lines, int64_t count, Error *e) {
+    Task *task = &w->setup.task;
+    const Params *p = &task->params;
+    const CheckpointState *old = checkpoint_state(w->checkpoint);
+    CheckpointStore *store = NULL;
+    CheckpointSaved saved;
+    NamedTensor *list = mem_get((size_t)p->count * sizeof *list);
+    if (!list) return error_memory(e, (size_t)p->count * sizeof *list);
+    for (int i = 0; i < p->count; i++) list[i] = (NamedTensor){p->list[i]->name, &p->host[i]};
+    const CheckpointSettings set = {.run = o->partial,
+                                    .recipe = w->setup.text,
+                                    .keep = 1,
+                                    .describe = describe,
+                                    .self = (void *)lines,
+                                    .samples = count,
+                                    .class_name = task->class_name,
+                                    .names = task->classes ? task->names : 0};
+    const CheckpointState state = {.step = old ? old->step : 0,
+                                   .epoch = old ? old->epoch : 0,
+                                   .seed = w->setup.run.seed,
+                                   .best_step = -1};
+    const CheckpointContents contents = {.state = &state, .part[CHECKPOINT_MODEL] = {list, p->count}};
+    bool fine = checkpoint_store_open(&store, &set, e) && checkpoint_store_save(store, &contents, &saved, e);
+    checkpoint_store_close(store);
+    mem_free(list);
+    return fine;
+}
+
+bool output_checkpoint(const Output *o, World *w, Error *e) {
+    char path[FILE_PATH];
+    int64_t n = 0, *line = mem_get((size_t)w->manifest->count * sizeof *line);
+    if (!line) return error_memory(e, (size_t)w->manifest->count * sizeof *line);
+    for (int64_t i = 0; i < w->manifest->count; i++)
+        if (!w->request.forget[i]) line[n++] = i;
+    const Lines lines = {w->manifest, line};
+    bool fine = save(o, w, &lines, n, e) && file_join(path, sizeof path, o->partial, "recipe.json", e) &&
+                file_write(path, w->setup.text, strlen(w->setup.text), e);
+    mem_free(line);
+    return fine;
+}
+
+bool output_model(const Output *o, const World *w, char path[FILE_PATH], Error *e) {
+    char inside[100];
+    const CheckpointState *old = checkpoint_state(w->checkpoint);
+    snprintf(inside, sizeof inside, "checkpoints/%" PRId64 "/model.safetensors", old ? old->step : 0);
+    return file_join(path, FILE_PATH, o->partial, inside, e);
+}
+
+/* ---- the end ---- */
+
+static bool parent_sync(const char *folder, Error *e) {
+    char parent[FILE_PATH];
+    size_t n = (size_t)(file_base(folder) - folder);
+    snprintf(parent, sizeof parent, "%.*s", n ? (int)n : 1, n ? folder : ".");
+    return file_sync_folder(parent, e);
+}
+
+bool output_finish(Output *o, Error *e) {
+    if (!file_sync_folder(o->partial, e)) return false;
+    if (file_kind_link(o->folder) != FILE_NONE)
+        return error_set(e, ERROR_VALUE, "%s: somebody made it meanwhile; what was made stands in %s",
+                         o->folder, o->partial);
+    if (rename(o->partial, o->folder) != 0) return file_error(e, o->folder, "make", errno);
+    close(o->lock);
+    o->lock = -1;
+    return parent_sync(o->folder, e);
+}
+
+void output_close(Output *o) {
+    Error ignored;
+    if (o->lock < 0) return;
+    file_remove_tree(o->partial, &ignored);
+    close(o->lock);
+    o->lock = -1;
+}

@@ -1,0 +1,290 @@
+#include "cli/unlearn_world.h"
+
+#include "core/comm.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which sample of data.train is which line of the manifest ---- */
+
+enum { IDX_NAME = 64 };
+
+/* What a sample goes by, and where it stands. */
+typedef struct Place {
+    const char *name;
+    int64_t at;
+} Place;
+
+/* The last parts of a path: 0: all of it. Of an IDX file's sample FILE#ID always what follows the file. */
+static const char *name_of(const char *path, bool idx, int parts) {
+    const char *hash = idx ? strrchr(path, '#') : NULL;
+    if (hash) return hash;
+    for (const char *at = path + strlen(path); parts > 0 && at > path;)
+        if (*--at == '/' && --parts == 0) return at + 1;
+    return path;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const Place *)a)->name, ((const Place *)b)->name);
+}
+
+/* The places of all lines whose names are in the sorted list once. Returns how many. */
+static int64_t match(World *w, const Place *list, int64_t n, bool idx, int parts) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < w->manifest->count; i++) {
+        const Place key = {name_of(w->manifest->line[i].path, idx, parts), 0};
+        const Place *p = bsearch(&key, list, (size_t)n, sizeof *list, by_name);
+        bool alone = p && (p == list || by_name(p - 1, p)) && (p + 1 == list + n || by_name(p, p + 1));
+        w->place[i] = alone ? p->at : -1;
+        found += alone;
+    }
+    return found;
+}
+
+/* By their paths, or, where the data lies in another folder now, by the last parts of these. */
+static int64_t places_match(World *w, Place *list, char *names) {
+    static const int tries[] = {0, 3, 2, 1};
+    const Dataset *d = w->setup.train_set;
+    int64_t found = 0;
+    for (int k = 0; k < COUNT(tries) && !found; k++) {
+        for (int64_t i = 0; i < d->count; i++) {
+            const char *path = d->sample[i].path;
+            char *number = names ? names + i * IDX_NAME : NULL;
+            if (number) snprintf(number, IDX_NAME, "#%" PRId64, d->sample[i].id);
+            list[i] = (Place){path ? name_of(path, false, tries[k]) : number, i};
+        }
+        qsort(list, (size_t)d->count, sizeof *list, by_name);
+        found = match(w, list, d->count, names != NULL, tries[k]);
+    }
+    return found;
+}
+
+static bool places_find(World *w, Error *e) {
+    const Dataset *d = w->setup.train_set;
+    size_t n = (size_t)d->count;
+    Place *list = mem_get(n * sizeof *list);
+    char *names = d->pixel ? mem_get(n * IDX_NAME) : NULL;
+    w->place = mem_get((size_t)w->manifest->count * sizeof *w->place);
+    bool fine = list && w->place && (names || !d->pixel);
+    int64_t found = fine ? places_match(w, list, names) : 0;
+    mem_free(list);
+    mem_free(names);
+    if (!fine) return error_memory(e, n * sizeof *list);
+    w->strangers = d->count - found;
+    if (found) return true;
+    return error_set(e, ERROR_VALUE,
+                     "data.train (%s): none of its samples is in %s: it is not what the model was trained on",
+                     d->source, w->manifest->name);
+}
+
+/* Retained samples must all be there; the forgotten may be deleted already, which some methods bear. */
+static bool places_check(const World *w, Error *e) {
+    int64_t gone = 0, first = -1;
+    for (int64_t i = 0; i < w->manifest->count; i++) {
+        if (w->place[i] >= 0 || w->request.forget[i]) continue;
+        if (!gone++) first = i;
+    }
+    if (!gone) return true;
+    return error_set(e, ERROR_VALUE,
+                     "data.train (%s): %" PRId64
+                     " samples that the model was trained on and that shall stay are "
+                     "not there any more; the first: %s",
+                     w->setup.train_set->source, gone, w->manifest->line[first].path);
+}
+
+/* ---- sets ---- */
+
+/* Which classes have no retained sample, of those that a forgotten one has: [classes]. */
+static bool *classes_gone(World *w, Error *e) {
+    const Dataset *d = w->setup.train_set;
+    size_t n = (size_t)d->classes + 1;
+    bool *gone = mem_zero(n, 1);
+    if (!gone) {
+        error_memory(e, n);
+        return NULL;
+    }
+    bool some = false, whole = d->classes > 0;
+    for (int k = 1; k >= 0; k--) /* the forgotten first */
+        for (int64_t i = 0; i < w->manifest->count; i++)
+            if (w->place[i] >= 0 && w->request.forget[i] == (k == 1)) {
+                int32_t label = d->sample[w->place[i]].label;
+                if (label < 0) continue;
+                if (k == 0 && gone[label]) whole = false;
+                gone[label] = k == 1;
+                some = true;
+            }
+    w->unlearn.whole = whole && some;
+    return gone;
+}
+
+static bool part(Dataset **out, const Dataset *d, const bool *keep, int64_t *count, Error *e) {
+    *count = 0;
+    for (int64_t i = 0; i < d->count; i++) *count += keep[i];
+    if (*count == 0) return true;
+    return dataset_part(out, d, keep, true, e);
+}
+
+static bool train_sets(World *w, Error *e) {
+    const Dataset *d = w->setup.train_set;
+    bool *keep = mem_get((size_t)d->count), fine = keep || error_memory(e, (size_t)d->count);
+    for (int k = 0; k < 2 && fine; k++) {
+        UnlearnSet set = k ? SET_FORGET : SET_RETAIN;
+        memset(keep, 0, (size_t)d->count);
+        for (int64_t i = 0; i < w->manifest->count; i++)
+            if (w->place[i] >= 0 && w->request.forget[i] == (k == 1)) keep[w->place[i]] = true;
+        fine = part(&w->set[set], d, keep, &w->unlearn.count[set], e);
+    }
+    mem_free(keep);
+    return fine;
+}
+
+/* data.test: samples of classes that are gone whole; of the others a share for methods, the rest for audits.
+ */
+static bool test_sets(World *w, const bool *gone, double share, Error *e) {
+    const Dataset *d = w->setup.test_set;
+    if (!d) return true;
+    static const UnlearnSet sets[] = {SET_KIN, SET_VALID, SET_TEST};
+    bool *keep = mem_get(3 * (size_t)d->count + 1);
+    if (!keep) return error_memory(e, 3 * (size_t)d->count);
+    memset(keep, 0, 3 * (size_t)d->count);
+    int64_t others = 0;
+    for (int64_t i = 0; i < d->count; i++) {
+        int32_t label = d->sample[i].label;
+        bool kin = label >= 0 && gone[label];
+        bool valid = !kin && (int64_t)((double)(others + 1) * share) > (int64_t)((double)others * share);
+        others += !kin;
+        keep[(kin ? 0 : valid ? 1 : 2) * d->count + i] = true;
+    }
+    bool fine = true;
+    for (int k = 0; k < COUNT(sets) && fine; k++)
+        fine = part(&w->set[sets[k]], d, keep + k * d->count, &w->unlearn.count[sets[k]], e);
+    mem_free(keep);
+    return fine;
+}
+
+/* Evenly spread, where there are more than enough. */
+static bool outside_set(World *w, Error *e) {
+    const UnlearnSettings *set = &w->setup.unlearn;
+    DataSettings data = w->setup.data;
+    if (!set->outside[0]) return true;
+    memcpy(data.train, set->outside, sizeof data.train);
+    data.layout = LAYOUT_AUTO;
+    data.test[0] = data.images[0] = data.masks[0] = '\0';
+    data.per_class_train = 0;
+    if (!dataset_open(&w->outside, &data, true, e)) return error_prefix(e, "unlearn.outside");
+    int64_t n = w->outside->count, most = set->outside_most < n ? set->outside_most : n;
+    bool *keep = mem_get((size_t)n);
+    if (!keep) return error_memory(e, (size_t)n);
+    for (int64_t i = 0; i < n; i++) keep[i] = (i + 1) * most / n > i * most / n;
+    bool fine = part(&w->set[SET_OUTSIDE], w->outside, keep, &w->unlearn.count[SET_OUTSIDE], e);
+    mem_free(keep);
+    return fine;
+}
+
+static bool sets_make(World *w, Error *e) {
+    bool *gone = classes_gone(w, e);
+    bool fine =
+        gone && train_sets(w, e) && test_sets(w, gone, w->setup.unlearn.validation, e) && outside_set(w, e);
+    mem_free(gone);
+    return fine;
+}
+
+/* ---- what unlearning calls ---- */
+
+/* Nothing drawn: pictures as evaluation has them. */
+static void settings_plain(DataSettings *d) {
+    d->hflip = d->jitter = d->randaugment = d->erase = d->smoothing = 0;
+    d->lsj_min = d->lsj_max = 1;
+    d->crop = CROP_CENTRE;
+}
+
+static bool source(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uint64_t seed, Source *out,
+                   Error *e) {
+    World *w = self;
+    DataSettings data = w->setup.data;
+    bool masks = w->setup.task.class->wants_masks, alone = kind == FEED_WHOLE;
+    LoaderOptions o = {.set = &data,
+                       .image_size = w->setup.task.image_size,
+                       .batch = batch,
+                       .rank = alone ? 0 : comm_rank(),
+                       .ranks = alone ? 1 : comm_size(),
+                       .processors = comm_processors(),
+                       .seed = seed,
+                       .masks = masks,
+                       .classes = set == SET_OUTSIDE ? 0 : w->setup.task.classes};
+    if (!w->set[set]) return error_set(e, ERROR_STATE, "a set of samples that is wanted is empty");
+    if (kind == FEED_TRAIN) data.mixup = data.cutmix = 0, data.drop_last = false;
+    if (kind == FEED_PLAIN || kind == FEED_WHOLE) {
+        data.mixup = data.cutmix = 0;
+        o.plain = masks;
+        settings_plain(&data);
+    }
+    o.train = kind == FEED_TRAIN || kind == FEED_RETRAIN || o.plain;
+    return loader_open(out, w->set[set], &o, e);
+}
+
+static bool model(void *self, int more, uint64_t seed, Task *out, Error *e) {
+    World *w = self;
+    return setup_another(&w->setup, more, seed, out, e);
+}
+
+const void *world_settings(const World *w, const Method *m) {
+    for (int i = 0; unlearn_methods[i]; i++)
+        if (unlearn_methods[i] == m) return w->setup.method[i];
+    return NULL;
+}
+
+static const void *settings(void *self, const Method *m) {
+    return world_settings(self, m);
+}
+
+/* ---- opening ---- */
+
+static bool open_manifest(World *w, const OptionList *forget, uint64_t seed, Error *e) {
+    char path[FILE_PATH];
+    if (!checkpoint_manifest(w->checkpoint, path, e))
+        return error_prefix(e, "%s: without a manifest nobody knows what the model was trained on",
+                            checkpoint_path(w->checkpoint));
+    if (forget->count == 0)
+        return error_set(e, ERROR_VALUE,
+                         "--forget is missing: identity=NAME, class=NAME, sample=ID, file=PATH, path=END, "
+                         "random=SHARE or @LIST");
+    return manifest_open(&w->manifest, path, e) &&
+           request_open(&w->request, w->manifest, forget->item, forget->count, seed, e);
+}
+
+bool world_open(World *w, const char *recipe, const OptionList *set, const char *checkpoint,
+                const OptionList *forget, uint64_t seed, Error *e) {
+    char note[CHECKPOINT_NOTE];
+    *w = (World){0};
+    bool fine = checkpoint_open(&w->checkpoint, checkpoint, note, e);
+    if (fine && note[0] && comm_first()) fprintf(stderr, "lethe: warning: %s\n", note);
+    fine = fine && open_manifest(w, forget, seed, e) &&
+           setup_open(&w->setup, recipe, set->item, set->count, SETUP_TRAIN | SETUP_TEST | SETUP_UNLEARN,
+                      w->checkpoint, e) &&
+           setup_weights(&w->setup, w->checkpoint, e) && places_find(w, e) && places_check(w, e);
+    w->unlearn = (UnlearnWorld){.self = w,
+                                .source = source,
+                                .model = model,
+                                .settings = settings,
+                                .run = &w->setup.run,
+                                .train = &w->setup.train,
+                                .optim = &w->setup.optim,
+                                .schedule = &w->setup.schedule};
+    if (fine && sets_make(w, e)) return true;
+    world_close(w);
+    return false;
+}
+
+void world_close(World *w) {
+    for (int i = 0; i < SETS; i++) dataset_close(w->set[i]);
+    dataset_close(w->outside);
+    mem_free(w->place);
+    request_close(&w->request);
+    manifest_close(w->manifest);
+    setup_close(&w->setup);
+    checkpoint_close(w->checkpoint);
+    *w = (World){0};
+}
