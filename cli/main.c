@@ -22,6 +22,7 @@ static const Verb verbs[] = {
     {"segment", cli_segment, "cut out what a prompt points at, or everything", true},
     {"serve", cli_serve, "a page on this machine: click in an image, get masks", false},
     {"unlearn", cli_unlearn, "forget people or samples that a model was trained on", true},
+    {"audit", cli_audit, "measure what a model still knows of what it should have forgotten", true},
     {"inspect", cli_inspect, "list what is in a checkpoint or a file of weights", false},
     {"import", cli_import, "make a checkpoint of a PyTorch or safetensors file", false},
     {"synth", cli_synth, "draw a data set: faces, shapes or cells", false},
@@ -47,7 +48,7 @@ static void usage(FILE *out) {
 static int one_process(const char *verb) {
     Error e;
     error_set(&e, ERROR_STATE,
-              "lethe %s runs as one process, and mpirun started %d; train, eval, segment and unlearn share work", verb,
+              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn and audit share work", verb,
               comm_size());
     return cli_fail(&e);
 }

@@ -28,6 +28,7 @@ int setup_tables(const RecipeTable *tables[SETUP_TABLES]) {
     tables[n++] = &optim_table;
     tables[n++] = &schedule_table;
     tables[n++] = &unlearn_table;
+    tables[n++] = &audit_table;
     for (int i = 0; unlearn_methods[i]; i++)
         if (unlearn_methods[i]->table) tables[n++] = unlearn_methods[i]->table;
     return n;
@@ -155,8 +156,9 @@ static bool base_lay(Recipe *r, const Checkpoint *c, Error *e) {
 
 /* A recipe that speaks of unlearning may be given to any verb. */
 static bool unlearn_bind(Setup *u, Recipe *r, unsigned parts, Error *e) {
-    if (!(parts & SETUP_UNLEARN) && !recipe_says(r, "unlearn")) return true;
-    if (!recipe_bind(r, &unlearn_table, &u->unlearn, e)) return false;
+    if (!(parts & SETUP_UNLEARN) && !recipe_says(r, "unlearn") && !recipe_says(r, "audit")) return true;
+    if (!recipe_bind(r, &unlearn_table, &u->unlearn, e) || !recipe_bind(r, &audit_table, &u->audit, e))
+        return false;
     for (int i = 0; unlearn_methods[i]; i++) {
         const RecipeTable *t = unlearn_methods[i]->table;
         if (!t) continue;

@@ -6,6 +6,7 @@
 #include "core/train.h"
 #include "data/dataset.h"
 #include "data/loader.h"
+#include "unlearn/audit.h"
 #include "unlearn/method.h"
 
 enum { SETUP_METHODS = 32, SETUP_TABLES = 64 };
@@ -18,7 +19,8 @@ typedef struct Setup {
     OptimSettings optim;
     ScheduleSettings schedule;
     DataSettings data;
-    UnlearnSettings unlearn;       /* SETUP_UNLEARN */
+    AuditSettings audit; /* SETUP_UNLEARN, as are the next two */
+    UnlearnSettings unlearn;
     void *method[SETUP_METHODS];   /* settings of each, in the order of unlearn_methods; NULL: it has none */
     Dataset *train_set, *test_set; /* NULL: not asked for, or none given */
     char **name;                   /* of the classes, where they come from a checkpoint */
@@ -30,7 +32,7 @@ typedef enum {
     SETUP_TRAIN = 1,  /* data.train must be there */
     SETUP_TEST = 2,   /* data.test, if the recipe has one or splits data.train */
     SETUP_DEVICE = 4, /* may run on a GPU: takes the one the recipe asks for */
-    SETUP_UNLEARN = 8 /* unlearn.*; what the recipe is silent on is taken from the checkpoint's */
+    SETUP_UNLEARN = 8 /* unlearn.* and audit.*; what the recipe is silent on is taken from the checkpoint's */
 } SetupParts;
 
 /* What a file of weights is, by the task that knows it. False, saying so, where none does or Lethe has no

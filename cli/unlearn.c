@@ -1,3 +1,4 @@
+#include "cli/audit_set.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/unlearn_output.h"
@@ -15,19 +16,20 @@
 static const char usage[] =
     "usage: lethe unlearn RECIPE --checkpoint DIR --forget SPEC [--forget SPEC]... --out DIR [--method "
     "NAME]\n"
-    "       [--set key=value]... [--seed N] [--dry-run]\n\n"
+    "       [--reference DIR]... [--set key=value]... [--seed N] [--dry-run]\n\n"
     "  RECIPE        what the checkpoint's own recipe does not say: unlearn.method and its settings\n"
     "  --checkpoint  a run or a checkpoint, with its manifest; it stays as it is\n"
     "  --forget      identity=NAME[,NAME..]  class=NAME  sample=ID[,ID..]  file=PATH  path=END-OF-A-PATH\n"
     "                random=SHARE  @LIST (one of these a line)\n"
     "  --out         a new folder: the model that has forgotten\n"
     "  --method      --set unlearn.method=NAME\n"
+    "  --reference   a model that was trained without them, for the audit to hold the result against\n"
     "  --seed        of random=SHARE; 0 unless given\n"
     "  --dry-run     say what would be forgotten, what each method needs, and what it would cost\n";
 
 typedef struct Command {
     const char *recipe, *checkpoint, *out;
-    OptionList set, forget;
+    OptionList set, forget, reference;
     int64_t seed;
     bool dry;
 } Command;
@@ -37,17 +39,37 @@ static bool log_of(Log **out, const Output *o, Error *e) {
     return log_open(out, comm_first() ? o->partial : NULL, &totals, 0, e);
 }
 
-/* The method, the statistics, the checkpoint. */
-static bool forget(World *w, Unlearn *u, const Method *m, Output *o, Error *e) {
+/* audit.json, beside the checkpoint. */
+static bool audit_write(const AuditSet *s, const Output *o, Error *e) {
+    char path[FILE_PATH], *text = audit_set_json(s, e);
+    bool fine = text && file_join(path, sizeof path, o->partial, "audit.json", e) &&
+                file_write(path, text, strlen(text), e);
+    mem_free(text);
+    return fine;
+}
+
+/* The model before, the reference if there is one, then the weights in u->task. */
+static bool audit(World *w, Unlearn *u, AuditSet *s, const Command *c, double seconds, Error *e) {
+    if (!audit_set_before(s, w, u, e) || !audit_set_after(s, w, u, seconds, e)) return false;
+    for (int i = 0; i < c->reference.count; i++)
+        if (!audit_set_load(w, c->reference.item[i], e) || !audit_set_reference(s, w, u, 0, e)) return false;
+    return audit_set_compare(s, u, e);
+}
+
+/* The method, the statistics, the checkpoint, the audit. */
+static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, AuditSet *s,
+                   Error *e) {
     double began = clock_seconds();
     if (!method_run(m, u, world_settings(w, m), e) || !unlearn_refresh(u, e)) return false;
     double took = clock_seconds() - began;
     if (!comm_agree(!comm_first() || output_checkpoint(o, w, e), e)) return false;
-    if (comm_first()) printf("%s: %" PRId64 " updates in %.1f s\n", m->title, u->updates, took);
-    return true;
+    if (comm_first())
+        printf("%s: %" PRId64 " updates in %.1f s; now the audit\n", m->title, u->updates, took);
+    fflush(stdout);
+    return audit(w, u, s, c, took, e) && comm_agree(!comm_first() || audit_write(s, o, e), e);
 }
 
-static bool run(World *w, const Command *c, Error *e) {
+static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
     Unlearn u;
     Output o = {.lock = -1};
     const Method *m = unlearn_methods[w->setup.unlearn.method];
@@ -57,14 +79,29 @@ static bool run(World *w, const Command *c, Error *e) {
     } else if (fine) {
         fine = comm_agree(method_check(m, &u, e), e) &&
                comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
-               comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, &o, e);
+               comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, s, e);
         log_close(u.log);
         u.log = NULL;
         fine = fine && comm_agree(!comm_first() || output_finish(&o, e), e);
         output_close(&o);
-        if (fine && comm_first()) printf("the model that has forgotten: %s\n", o.folder);
+        if (fine && comm_first()) {
+            audit_set_print(s);
+            printf("\nthe model that has forgotten: %s\n", o.folder);
+        }
     }
     unlearn_close(&u);
+    return fine;
+}
+
+static bool unlearn(const Command *c, Error *e) {
+    World w;
+    AuditSet *s = mem_zero(1, sizeof *s);
+    if (!s) return error_memory(e, sizeof *s);
+    bool fine = world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
+                run(&w, c, s, e);
+    audit_set_close(s);
+    mem_free(s);
+    world_close(&w);
     return fine;
 }
 
@@ -79,6 +116,7 @@ int cli_unlearn(int argc, char **argv) {
         {"forget", OPTION_LIST, &c.forget},
         {"out", OPTION_TEXT, &c.out},
         {"method", OPTION_TEXT, &method},
+        {"reference", OPTION_LIST, &c.reference},
         {"set", OPTION_LIST, &c.set},
         {"seed", OPTION_INT, &c.seed},
         {"dry-run", OPTION_FLAG, &c.dry},
@@ -93,10 +131,6 @@ int cli_unlearn(int argc, char **argv) {
     }
     if (method && !setup_put(&c.set, "unlearn.method", method, setting, sizeof setting, &e))
         return cli_fail(&e);
-    World w;
     c.recipe = rest.item[0];
-    bool fine =
-        world_open(&w, c.recipe, &c.set, c.checkpoint, &c.forget, (uint64_t)c.seed, &e) && run(&w, &c, &e);
-    world_close(&w);
-    return fine ? 0 : cli_fail(&e);
+    return unlearn(&c, &e) ? 0 : cli_fail(&e);
 }

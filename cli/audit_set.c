@@ -1,0 +1,132 @@
+#include "cli/audit_set.h"
+
+#include "core/comm.h"
+#include "core/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+bool audit_set_before(AuditSet *s, const World *w, Unlearn *u, Error *e) {
+    const Params *p = &u->task->params;
+    size_t bytes = (size_t)p->values * sizeof(real);
+    real *kept = mem_get(bytes);
+    if (!comm_agree(kept ? true : error_memory(e, bytes), e)) {
+        mem_free(kept);
+        return false;
+    }
+    memcpy(kept, p->value, bytes);
+    unlearn_restore(u);
+    bool fine = audit_measure(&s->before, u, &w->setup.audit, NULL, e);
+    memcpy(p->value, kept, bytes);
+    mem_free(kept);
+    return fine;
+}
+
+static bool add(Audit *list, int *count, const char *what, const AuditSet *s, const World *w, Unlearn *u,
+                double seconds, Error *e) {
+    if (*count == AUDIT_SEEDS) return error_set(e, ERROR_LIMIT, "more than %d models %s", AUDIT_SEEDS, what);
+    if (!audit_measure(&list[*count], u, &w->setup.audit, &s->before, e)) return false;
+    if (seconds > 0) list[*count].figure[FIGURE_seconds] = (Interval){seconds, NAN, NAN};
+    (*count)++;
+    return true;
+}
+
+bool audit_set_after(AuditSet *s, const World *w, Unlearn *u, double seconds, Error *e) {
+    return add(s->after, &s->afters, "after", s, w, u, seconds, e);
+}
+
+bool audit_set_reference(AuditSet *s, const World *w, Unlearn *u, double seconds, Error *e) {
+    return add(s->reference, &s->references, "for reference", s, w, u, seconds, e);
+}
+
+bool audit_set_load(World *w, const char *path, Error *e) {
+    Checkpoint *c = NULL;
+    char note[CHECKPOINT_NOTE];
+    bool fine = checkpoint_open(&c, path, note, e) && setup_weights(&w->setup, c, e);
+    if (fine && note[0] && comm_first()) fprintf(stderr, "lethe: warning: %s\n", note);
+    checkpoint_close(c);
+    return comm_agree(fine, e);
+}
+
+/* The reference of seed i, or, where there are fewer, one of them. */
+static const Audit *reference_of(const AuditSet *s, int i) {
+    return s->references ? &s->reference[i % s->references] : NULL;
+}
+
+static bool mean(Interval out[FIGURES], const Audit *list, int n, Error *e) {
+    const Audit *at[AUDIT_SEEDS];
+    for (int i = 0; i < n; i++) at[i] = &list[i];
+    return n == 0 || audit_average(out, at, n, e);
+}
+
+bool audit_set_compare(AuditSet *s, const Unlearn *u, Error *e) {
+    for (int i = 0; i < s->afters; i++)
+        if (!audit_compare(&s->after[i], u, &s->before, reference_of(s, i), e)) return false;
+    for (int i = 0; i < s->references; i++)
+        if (!audit_compare(&s->reference[i], u, &s->before, NULL, e)) return false;
+    if (!audit_compare(&s->before, u, &s->before, reference_of(s, 0), e)) return false;
+    return mean(s->before_mean, &s->before, 1, e) && mean(s->after_mean, s->after, s->afters, e) &&
+           mean(s->reference_mean, s->reference, s->references, e);
+}
+
+void audit_set_close(AuditSet *s) {
+    audit_close(&s->before);
+    for (int i = 0; i < s->afters; i++) audit_close(&s->after[i]);
+    for (int i = 0; i < s->references; i++) audit_close(&s->reference[i]);
+    *s = (AuditSet){0};
+}
+
+char *audit_set_json(const AuditSet *s, Error *e) {
+    enum { ROOM = 1 << 16, PART = 1 << 14 };
+    char *text = mem_get(ROOM), *part = mem_get(PART);
+    if (!text || !part) {
+        error_memory(e, ROOM);
+        mem_free(text);
+        mem_free(part);
+        return NULL;
+    }
+    JsonWriter w = json_writer(text, ROOM, 0);
+    const Interval *const figure[] = {s->before_mean, s->afters ? s->after_mean : NULL,
+                                      s->references ? s->reference_mean : NULL};
+    static const char *const name[] = {"before", "after", "reference"};
+    json_put_open(&w, NULL, '{');
+    json_put_text(&w, "score", s->before.score);
+    json_put_int(&w, "seeds", s->afters);
+    bool fine = true;
+    for (int i = 0; i < COUNT(name) && fine; i++) {
+        if (!figure[i])
+            json_put_null(&w, name[i]);
+        else if ((fine = audit_json(figure[i], part, PART)))
+            json_put_raw(&w, name[i], part);
+    }
+    json_put_close(&w, '}');
+    mem_free(part);
+    if (fine && !w.full) return text;
+    mem_free(text);
+    error_set(e, ERROR_LIMIT, "the audit's figures do not fit");
+    return NULL;
+}
+
+static void cell(const Interval *i) {
+    if (!i || isnan(i->value))
+        printf(" %22s", "-");
+    else if (isnan(i->lo))
+        printf(" %9.4g %12s", i->value, "");
+    else
+        printf(" %9.4g [%4.4g, %4.4g]", i->value, i->lo, i->hi);
+}
+
+void audit_set_print(const AuditSet *s) {
+    printf("\n%-20s %-22s %-22s %-22s\n", "", " before", " after", s->references ? " reference" : "");
+    for (int f = 0; f < FIGURES; f++) {
+        const Interval *b = &s->before_mean[f], *a = s->afters ? &s->after_mean[f] : NULL,
+                       *r = s->references ? &s->reference_mean[f] : NULL;
+        if (isnan(b->value) && (!a || isnan(a->value)) && (!r || isnan(r->value))) continue;
+        printf("%-20s", figure_row[f].name);
+        cell(b);
+        cell(a);
+        if (r) cell(r);
+        printf(" %s\n", figure_row[f].unit);
+    }
+}
