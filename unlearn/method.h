@@ -36,7 +36,7 @@ const Method *method_find(const char *name); /* NULL: none is called so */
 /* Can it be used here? Else an error that says what is missing and how to give it. */
 bool method_check(const Method *m, const Unlearn *u, Error *e);
 
-/* Runs it, from the weights as they came in. */
+/* Runs it, from the weights as they came in; on error they are back. May be called again. */
 bool method_run(const Method *m, Unlearn *u, const void *settings, Error *e);
 
 #endif
