@@ -14,6 +14,7 @@ int cli_inspect(int argc, char **argv);
 int cli_import(int argc, char **argv);
 int cli_unlearn(int argc, char **argv);
 int cli_audit(int argc, char **argv);
+int cli_unlearn_bench(int argc, char **argv);
 int cli_synth(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_plan(int argc, char **argv);

@@ -22,6 +22,7 @@ static const Verb verbs[] = {
     {"segment", cli_segment, "cut out what a prompt points at, or everything", true},
     {"serve", cli_serve, "a page on this machine: click in an image, get masks", false},
     {"unlearn", cli_unlearn, "forget people or samples that a model was trained on", true},
+    {"unlearn-bench", cli_unlearn_bench, "methods of unlearning side by side, in a table", true},
     {"audit", cli_audit, "measure what a model still knows of what it should have forgotten", true},
     {"inspect", cli_inspect, "list what is in a checkpoint or a file of weights", false},
     {"import", cli_import, "make a checkpoint of a PyTorch or safetensors file", false},
@@ -42,7 +43,7 @@ int cli_fail(const Error *e) {
 
 static void usage(FILE *out) {
     fputs("usage: lethe VERB [ARGUMENTS]; lethe VERB --help says more\n\n", out);
-    for (int i = 0; i < COUNT(verbs); i++) fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].about);
+    for (int i = 0; i < COUNT(verbs); i++) fprintf(out, "  %-13s %s\n", verbs[i].name, verbs[i].about);
 }
 
 static int one_process(const char *verb) {
