@@ -162,7 +162,7 @@ $(BUILD)/tests/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/liblethe.a
 	@$(CC) $(FLAGS) $(CFLAGS) -fsanitize=fuzzer -MMD -MP -o $@ $< $(BUILD)/liblethe.a $(LIBS)
 
 $(BUILD)/tidy/%.ok: FACTS := -D_GNU_SOURCE= -include tests/lint_facts.h
-$(foreach f,error file json mem,$(BUILD)/tidy/core/$(f).ok): FACTS :=
+$(foreach f,comm error file json mem,$(BUILD)/tidy/core/$(f).ok): FACTS :=
 $(BUILD)/tidy/%.ok: %.c .clang-tidy $(BUILD)/flags
 	@mkdir -p $(@D) && echo "  TIDY  $<"
 	@clang-tidy --quiet $< -- $(FLAGS) $(FACTS) 2>/dev/null
