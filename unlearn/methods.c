@@ -5,8 +5,20 @@
 #define METHODS(X)                                                                                           \
     X(retrain)                                                                                               \
     X(fine_tune)                                                                                             \
-    X(ascent) X(neggrad) X(random_label) X(bad_teacher) X(scrub) X(ssd) X(l1_sparse) X(prune) X(salun)       \
-        X(boundary_shrink) X(boundary_expand) X(duck) X(slug) X(i2i)
+    X(ascent)                                                                                                \
+    X(neggrad)                                                                                               \
+    X(random_label)                                                                                          \
+    X(bad_teacher)                                                                                           \
+    X(scrub)                                                                                                 \
+    X(ssd)                                                                                                   \
+    X(l1_sparse)                                                                                             \
+    X(prune)                                                                                                 \
+    X(salun)                                                                                                 \
+    X(boundary_shrink)                                                                                       \
+    X(boundary_expand)                                                                                       \
+    X(duck)                                                                                                  \
+    X(slug)                                                                                                  \
+    X(i2i)
 
 #define DECLARE(name) extern const Method method_##name;
 METHODS(DECLARE)
