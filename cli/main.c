@@ -49,8 +49,9 @@ static void usage(FILE *out) {
 static int one_process(const char *verb) {
     Error e;
     error_set(&e, ERROR_STATE,
-              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn and audit share work", verb,
-              comm_size());
+              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn and audit "
+              "share work",
+              verb, comm_size());
     return cli_fail(&e);
 }
 
