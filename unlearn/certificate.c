@@ -100,19 +100,36 @@ static void check_key(const CertificateDraft *d, const char *key) {
     if (d->count == COUNT(d->line)) die("certificate: no room for \"%s\"", key);
 }
 
-/* Copies JSON without its blanks, but one after each comma and colon; `to` has room for twice the size. */
+/* The size of JSON without its blanks, but one after each comma and colon; written to `to` if that is not
+ * NULL. */
 static size_t copy_flat(char *to, const char *json, size_t size) {
     size_t used = 0;
-    bool quoted = false;
+    bool quoted = false, escaped = false;
     for (size_t i = 0; i < size; i++) {
         char c = json[i];
         if (!quoted && (c == ' ' || c == '\t' || c == '\n' || c == '\r')) continue;
-        to[used++] = c;
-        if (c == '"') quoted = !quoted;
-        if (quoted && c == '\\') to[used++] = json[++i];
-        if (!quoted && (c == ',' || c == ':')) to[used++] = ' ';
+        if (to) to[used] = c;
+        used++;
+        if (c == '"' && !escaped) quoted = !quoted;
+        escaped = quoted && c == '\\' && !escaped;
+        if (quoted || (c != ',' && c != ':')) continue;
+        if (to) to[used] = ' ';
+        used++;
     }
     return used;
+}
+
+/* Will the reader of the whole take this line, too? It knows of keys that stand twice, and of depth. The line
+ * gets braces for as long as that takes. */
+static bool check_line(CertificateDraft *d, size_t begin, Error *e) {
+    JsonFile *f = NULL;
+    d->text[begin - 1] = '{';
+    d->text[d->used - 2] = '}';
+    bool ok = json_open(&f, "certificate", d->text + begin - 1, d->used - begin, e);
+    d->text[begin - 1] = '\n';
+    d->text[d->used - 2] = ',';
+    json_close(f);
+    return ok;
 }
 
 bool certificate_put(CertificateDraft *d, const char *key, const char *json, Error *e) {
@@ -123,18 +140,19 @@ bool certificate_put(CertificateDraft *d, const char *key, const char *json, Err
     if (size > CERTIFICATE_CAP) return too_large(e);
     if (!json_scan(key, json, size, e)) return error_prefix(e, "certificate");
     size_t n = (size_t)snprintf(lead, sizeof lead, "\"%s\": ", key);
-    if (!reserve(d, n + 2 * size + 2, e) || !append(d, lead, n, e)) return false;
+    if (!reserve(d, n + copy_flat(NULL, json, size) + 2, e) || !append(d, lead, n, e)) return false;
     d->used += copy_flat(d->text + d->used, json, size);
     memcpy(d->text + d->used, ",\n", 3);
     d->used += 2;
     *line = (CertificateLine){.begin = before, .size = d->used - before};
     memcpy(line->key, key, strlen(key) + 1);
-    if (!hash_bytes(d->text + line->begin, line->size, line->sha256, e)) {
-        d->used = before;
-        return false;
+    if (check_line(d, before, e) && hash_bytes(d->text + before, line->size, line->sha256, e)) {
+        d->count++;
+        return true;
     }
-    d->count++;
-    return true;
+    d->used = before;
+    d->text[before] = '\0';
+    return false;
 }
 
 /* ------------------------------------------------------------------------------------------- the seal --- */

@@ -66,7 +66,7 @@ static bool take_value(const CertificateLayout *l, int number, CertificateLine *
 static bool take_line(CertificateLayout *l, int number, size_t begin, size_t size, Error *e) {
     const char *text = l->text + begin, *quote = size > 2 ? memchr(text + 1, '"', size - 1) : NULL;
     size_t key = quote ? (size_t)(quote - text) - 1 : 0;
-    if (text[0] != '"' || !certificate_key_fits(text + 1, key) || size < key + 5 ||
+    if (!quote || text[0] != '"' || !certificate_key_fits(text + 1, key) || size < key + 5 ||
         memcmp(quote, "\": ", 3) != 0)
         return broken(l, number, "does not begin with \"key\": and a value", e);
     if (l->count == CERTIFICATE_LINES)
@@ -83,7 +83,10 @@ static bool take_line(CertificateLayout *l, int number, size_t begin, size_t siz
 
 static bool take_first(const CertificateLayout *l, size_t size, Error *e) {
     if (size == 1 && l->text[0] == '{') return true;
-    return certificate_error(l, 1, e, "is not \"{\" alone; it was changed, or this is no certificate");
+    return certificate_error(
+        l, 1, e,
+        "is not \"{\" alone; it was changed, or another tool wrote the file anew, or this is no "
+        "certificate");
 }
 
 /* `after`: where what stands behind the closing brace begins. */
