@@ -64,7 +64,8 @@ typedef struct CertificateFile {
     const char *sha256;
 } CertificateFile;
 
-/* Everything is borrowed. Hashes are 64 hex digits, times seconds since 1970 in UTC. */
+/* Everything is borrowed, and no text is NULL but where it says so. Hashes are 64 hex digits, times seconds
+ * since 1970 in UTC. */
 typedef struct CertificateFacts {
     int64_t received, answered; /* the request */
     CertificateRequest kind;

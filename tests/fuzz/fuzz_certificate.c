@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memfd_create */
 /* Any bytes as a certificate: refused with one line that names the file, or signed to the last byte. Any
  * bytes as a value of one: what the writer takes, the reader takes, and no longer with one byte changed. Any
  * bytes as the opening of a certificate. */
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,7 +74,7 @@ static void any_value(const char *value, size_t at) {
 
 static void any_opening(const char *text, size_t size) {
     static const char record[] = "{\"commitment\": \"\"}";
-    static char path[] = "/tmp/lethe_fuzz_XXXXXX";
+    static char path[32];
     static int fd = -1;
     CertificateDraft *d;
     Certificate *c;
@@ -80,7 +82,8 @@ static void any_opening(const char *text, size_t size) {
     size_t signed_size;
     int64_t samples;
     Error e = {0};
-    if (fd < 0 && (fd = mkstemp(path)) < 0) abort();
+    if (fd < 0 && (fd = memfd_create("opening", MFD_CLOEXEC)) < 0) abort();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (ftruncate(fd, 0) != 0 || pwrite(fd, text, size, 0) != (ssize_t)size) abort();
     if (!certificate_draft_open(&d, &e) || !certificate_put(d, "id", "\"1\"", &e) ||
         !certificate_put(d, "request", record, &e) || !certificate_put(d, "forgotten", "[]", &e) ||
