@@ -236,6 +236,10 @@ const void *world_settings(const World *w, const Method *m) {
     return NULL;
 }
 
+const char *world_init(const World *w) {
+    return retrain_init(world_settings(w, method_find("retrain")));
+}
+
 static const void *settings(void *self, const Method *m) {
     return world_settings(self, m);
 }

@@ -25,6 +25,8 @@ bool world_open(World *w, const char *recipe, const OptionList *set, const char 
                 const OptionList *forget, uint64_t seed, Error *e);
 void world_close(World *w);
 
+/* unlearn.retrain.init. */
+const char *world_init(const World *w);
 /* A method's settings from the recipe. */
 const void *world_settings(const World *w, const Method *m);
 

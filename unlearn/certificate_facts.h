@@ -26,7 +26,9 @@
     X(REQUEST_FILE, "file")                                                                                  \
     X(REQUEST_CLASS, "class")                                                                                \
     X(REQUEST_RANDOM, "random")                                                                              \
-    X(REQUEST_LIST, "list")
+    X(REQUEST_PATH, "path")                                                                                  \
+    X(REQUEST_LIST, "list")                                                                                  \
+    X(REQUEST_MIXED, "mixed")
 
 /* How much is claimed, and the words for it where the facts have none of their own. */
 #define CERTIFICATE_CLAIMS(X)                                                                                \
