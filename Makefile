@@ -15,7 +15,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 ROOMS   := core core/op data mim detect segment unlearn cli
-PKGS    := libcjson libjpeg libpng libcrypto libmicrohttpd zlib ompi-c
+PKGS    := libcjson libjpeg libpng libcrypto libmicrohttpd zlib lapacke ompi-c
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 FLAGS   := -std=gnu17 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -ffp-contract=fast $(WARN) -I. \
            $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
