@@ -24,7 +24,8 @@ static void put_notice(Html *h, const UnlearnReport *r) {
         "only those "
         "can see it who must, as long as you have to show what was done, then destroy it.</p></div>\n",
         r->pictures && r->pictures->count
-            ? "It shows pictures that were to be forgotten. `lethe unlearn --no-pictures` writes it without "
+            ? "It shows pictures that were to be forgotten. <code>lethe unlearn --no-pictures</code> writes "
+              "it without "
               "them."
             : "It was written without pictures, but it names the request and says things of few samples.");
 }

@@ -34,8 +34,10 @@ static const FigureText main_text[] = {
      "never seen. Right is what the reference has.",
      "One simple attack over all samples; attacks on single samples find more."},
     {NULL, FIGURE_gap, 0,
-     "How far the four above are from the reference's, on average. 0: no difference in them.",
-     "Says nothing of what these four do not see."},
+     "How far UA, RA, TA and MIA (or losses, in percent of the reference's) are from the reference's, on "
+     "average. 0: no "
+     "difference in them.",
+     "Says nothing of what these do not see."},
 };
 
 static const FigureText deep_text[] = {
@@ -311,22 +313,24 @@ static void seeds_put(Html *h, const AuditSet *s) {
     if (s->afters > 1 || s->references > 1)
         html_put(h,
                  "<p class=\"small\">Means over %d models after and %d for reference, one a seed; below them "
-                 "the range "
-                 "that holds the true mean in 95 of 100 such experiments (Student).</p>\n",
+                 "the range that "
+                 "holds the true mean in 95 of 100 such experiments (Student).</p>\n",
                  s->afters, s->references);
-    else
-        html_put(h, "<p class=\"small\">Below a share of samples: the range that the number of samples "
-                    "leaves open, with 95 "
-                    "%% confidence (Wilson). The mark on a bar shows it.</p>\n");
+    else if (isfinite(s->before_mean[FIGURE_ra].lo))
+        html_put(h, "<p class=\"small\">Below a share of samples: the range that so few samples leave open, "
+                    "with 95 %% "
+                    "confidence (Wilson). The mark on a bar shows it.</p>\n");
 }
 
 void report_main_figures(Html *h, const UnlearnReport *r) {
-    html_put(
-        h,
-        "<section><h2>Before, after, and as if never seen</h2>\n<p class=\"lead\">The reference was trained "
-        "without the samples. What counts is how near the middle column comes to the last, not how bad it "
-        "looks by "
-        "itself.</p>\n<div class=\"card\">\n");
+    html_put(h,
+             "<section><h2>%s</h2>\n<p class=\"lead\">%s Slanted: what a figure does not prove.</p>\n<div "
+             "class=\"card\">\n",
+             r->audits->references ? "Before, after, and as if never seen" : "Before and after",
+             r->audits->references
+                 ? "The reference was trained without the samples. What counts is how near the model after "
+                   "comes to it, not how bad it looks by itself."
+                 : "Without a reference, these figures show what has changed, not whether it is enough.");
     table_put(h, main_text, COUNT(main_text), r->audits);
     seeds_put(h, r->audits);
     html_put(h, "</div></section>\n");

@@ -10,8 +10,8 @@
 /* ---- histograms of losses ---- */
 
 enum {
-    WIDTH = 480,
-    HEIGHT = 210,
+    WIDTH = 330,
+    HEIGHT = 190,
     LEFT = 10,
     RIGHT = 10,
     TOP = 8,
@@ -146,14 +146,20 @@ static double place(const Losses *l, double x) {
     return LEFT + fmin(1, fmax(0, (x - l->lo) / (l->hi - l->lo))) * (WIDTH - LEFT - RIGHT);
 }
 
+/* Along the tops of the bins. The line is left out where there is nothing; the area comes down to the axis.
+ */
 static void outline_put(Html *h, const Losses *l, const Group *g, int which) {
     const double base = HEIGHT - BOTTOM, wide = (double)(WIDTH - LEFT - RIGHT) / BINS;
     for (int pass = 0; pass < 2; pass++) {
-        html_put(h, "<path class=\"%s\" d=\"M%d %.1f", pass ? "edge" : "fill", LEFT, base);
-        for (int b = 0; b < BINS; b++)
-            html_put(h, "V%.1fH%.1f", base - g->share[b] / l->peak[which] * (base - TOP),
-                     LEFT + wide * (b + 1));
-        html_put(h, "V%.1f%s\"/>\n", base, pass ? "" : "Z");
+        html_put(h, "<path class=\"%s\" d=\"", pass ? "edge" : "fill");
+        for (int b = 0; b < BINS; b++) {
+            double left = LEFT + wide * b, before = b ? g->share[b - 1] : 0;
+            if (!(g->share[b] > 0)) continue;
+            if (!(before > 0)) html_put(h, "M%.1f %.1f", left, base);
+            html_put(h, "V%.1fH%.1f", base - g->share[b] / l->peak[which] * (base - TOP), left + wide);
+            if (b + 1 == BINS || !(g->share[b + 1] > 0)) html_put(h, "V%.1f%s", base, pass ? "" : "Z");
+        }
+        html_put(h, "\"/>\n");
     }
 }
 
@@ -217,8 +223,10 @@ static void panel_put(Html *h, const Losses *l, const Panel *p) {
     ticks_put(h, l);
     html_put(h, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"end\">loss%s</text></svg>\n",
              WIDTH - RIGHT, HEIGHT - 2, l->log ? ", by its logarithm" : "");
-    html_put(h, "<p class=\"small\">Median: forgotten %s, retained %s, unseen %s</p></figure>\n", m[2], m[0],
-             m[1]);
+    html_put(h, "<p class=\"small\">Half of them lie below:");
+    for (int g = GROUPS - 1, some = 0; g >= 0; g--)
+        if (p->group[g].n) html_put(h, "%s %s %s", some++ ? "," : "", group_row[g].name, m[g]);
+    html_put(h, "</p></figure>\n");
 }
 
 bool report_losses(Html *h, const UnlearnReport *r, Error *e) {
@@ -233,9 +241,11 @@ bool report_losses(Html *h, const UnlearnReport *r, Error *e) {
                     "samples lie after as they "
                     "lie for the reference; a heap of their own anywhere else gives them away.</p>\n<div "
                     "class=\"legend\">");
-        for (int g = GROUPS - 1; g >= 0; g--)
+        for (int g = GROUPS - 1; g >= 0; g--) {
+            if (!l.panel[0].group[g].n) continue;
             html_put(h, "<span class=\"%s\">%s (%" PRId64 ")</span>", group_row[g].class, group_row[g].name,
                      l.panel[0].group[g].n);
+        }
         html_put(h, "</div>\n<div class=\"three\">\n");
         for (int p = 0; p < l.panels; p++) panel_put(h, &l, &l.panel[p]);
         html_put(h,

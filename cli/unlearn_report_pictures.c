@@ -137,8 +137,10 @@ static bool all_drawn_put(Html *h, const UnlearnReport *r, Error *e) {
              mae ? " From left to right: the picture, what of it the model is shown, what it fills in, and "
                    "both together."
                  : "");
+    html_put(h, "<div class=\"grid\">\n");
     for (int i = 0; i < r->pictures->count; i++)
         if (!drawn_put(h, &r->pictures->sample[i], e)) return false;
+    html_put(h, "</div>\n");
     return true;
 }
 

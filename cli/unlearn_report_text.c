@@ -38,7 +38,7 @@ void report_claim(Html *h, const UnlearnReport *r) {
         html_text(h, m->title);
         html_put(h, " (");
         html_text(h, m->source);
-        html_put(h, ") ");
+        html_put(h, "): ");
         html_text(h, m->about);
         html_put(h, ".</p>\n<p>%s</p></div>\n", claim_text[m->claim].text);
     } else
@@ -203,8 +203,8 @@ static const Attack attacks[] = {
 
 static void attack_put(Html *h, const Attack *a, const AuditSet *s) {
     bool tried = a->tried != FIGURES && s->afters && isfinite(s->after_mean[a->tried].value);
-    html_put(h, "<li><h3>%s</h3><div><p>%s</p><span class=\"pill %s\">%s</span></div></li>\n", a->name,
-             a->text, tried ? "like" : "open", tried ? "tried here" : "not tried here");
+    html_put(h, "<li><div><h3>%s</h3><span class=\"pill %s\">%s</span></div><p>%s</p></li>\n", a->name,
+             tried ? "tried" : "open", tried ? "tried here" : "not tried here", a->text);
 }
 
 static void remain_put(Html *h, const UnlearnReport *r) {

@@ -12,6 +12,7 @@ static const double NEAR = 2, FAR = 5;
 static const double NEAR_LOSS = 0.25;
 static const double NEAR_RATIO = 0.01; /* and of the loss itself */
 static const double NEAR_AUC = 0.05;
+static const double LEVEL = 0.95, CHANCE = 0.05; /* below it a difference is none of chance */
 
 typedef struct View {
     const UnlearnReport *r;
@@ -69,13 +70,17 @@ PRINTF_LIKE(2, 3) static void but(Finding *f, const char *format, ...) {
 
 typedef enum { UNKNOWN, ALIKE, BLURRED, BELOW, ABOVE } Likeness;
 
+static bool intervals_meet(const Interval *a, const Interval *b) {
+    return !isnan(a->lo) && !isnan(b->lo) && a->lo <= b->hi && b->lo <= a->hi;
+}
+
 /* Alike: within `near`. Different: intervals that do not meet, or, without intervals, more than `far`. */
 static Likeness compare(const Interval *a, const Interval *b, double near, double far) {
     if (!a || !b || isnan(a->value) || isnan(b->value)) return UNKNOWN;
     double d = a->value - b->value;
     bool known = !isnan(a->lo) && !isnan(b->lo);
     if (fabs(d) <= near) return ALIKE;
-    if (known ? a->lo <= b->hi && b->lo <= a->hi : fabs(d) <= far) return BLURRED;
+    if (known ? intervals_meet(a, b) : fabs(d) <= far) return BLURRED;
     return d < 0 ? BELOW : ABOVE;
 }
 
@@ -118,9 +123,16 @@ static const char *judges(char out[96], const View *v, double ua) {
     return out;
 }
 
-/* " wrong", for "100 % wrong against 100 %". */
-static const char *unit(const View *v) {
-    return v->kind == SCORE_RIGHT ? " wrong" : v->kind == SCORE_POINTS ? " missed" : " of loss";
+/* "100 % wrong", "a loss of 0.4": to be held against another. */
+static const char *amount(char out[96], const View *v, double ua) {
+    char word[WORD];
+    score_word(word, v->kind, ua);
+    snprintf(out, 96,
+             v->kind == SCORE_RIGHT    ? "%s wrong"
+             : v->kind == SCORE_POINTS ? "%s missed"
+                                       : "a loss of %s",
+             word);
+    return out;
 }
 
 static void forgotten_open(View *v) {
@@ -152,70 +164,71 @@ static void forgotten_exact(View *v) {
     but(f, "the model was trained without them and %s (before: %s)", now, old);
 }
 
-static void forgotten_put(View *v) {
-    const Interval *mine = &v->after[FIGURE_ua], *goal = reference(v, FIGURE_ua);
-    char now[96], a[WORD], b[WORD], old[WORD];
-    if (isnan(mine->value)) return;
-    if (!goal && is_exact(v->r)) {
-        forgotten_exact(v);
-        return;
-    }
-    if (!goal) {
-        forgotten_open(v);
-        return;
-    }
-    score_word(a, v->kind, mine->value);
-    score_word(b, v->kind, goal->value);
-    score_word(old, v->kind, v->before[FIGURE_ua].value);
-    judges(now, v, mine->value);
+static void forgotten_judge(View *v, const Interval *mine, const Interval *goal) {
+    char a[96], b[WORD], old[WORD];
     Likeness like = compare_score(v, mine, goal, FIGURE_ua);
     Finding *f = finding_add(v, "The forgotten samples", TONE_LIKE, "like the reference");
+    amount(a, v, mine->value);
+    score_word(b, v->kind, goal->value);
+    score_word(old, v->kind, v->before[FIGURE_ua].value);
     if (!told_apart(v, FIGURE_ua) && (like == ALIKE || like == BLURRED)) {
         f->tone = TONE_OPEN;
         f->label = "says nothing";
         say(f,
-            "The model now %s; the one before: %s, one that never saw them: %s. The model before judged them "
-            "much "
-            "like one that never saw them, so this figure cannot show whether anything was forgotten.",
-            now, old, b);
+            "%s now, %s before, %s by a model that never saw them. The model before judged them much like "
+            "one that "
+            "never saw them, so this figure cannot show whether anything was forgotten.",
+            a, old, b);
         but(f,
-            "how the model judges them (%s%s) says little, since the model before judged them much like one "
-            "that "
-            "never saw them",
-            a, unit(v));
+            "how the model judges them (%s) says little, since the model before judged them much like one "
+            "that never "
+            "saw them",
+            a);
     } else if (like == ALIKE) {
-        say(f,
-            "They are now judged as a model that never saw them judges them: %s%s against %s (before: %s).",
-            a, unit(v), b, old);
-        but(f, "the model now judges them as a model that never saw them does (%s%s against %s)", a, unit(v),
-            b);
+        say(f, "They are now judged as a model that never saw them judges them: %s against %s (before: %s).",
+            a, b, old);
+        but(f, "the model now judges them as a model that never saw them does (%s against %s)", a, b);
     } else if (like == BLURRED) {
         f->tone = TONE_UNSURE;
         f->label = "too few to tell";
         say(f,
-            "%s%s now, %s by a model that never saw them, %s before. With so few samples, or seeds, the "
-            "first two "
+            "%s now, %s by a model that never saw them, %s before. With so few samples, or seeds, the first "
+            "two "
             "cannot be told apart.",
-            a, unit(v), b, old);
-        but(f, "the model now %s and one that never saw them %s, too few to tell these apart", now, b);
+            a, b, old);
+        but(f,
+            "of the model now (%s) and of one that never saw them (%s) there are too few to tell these apart",
+            a, b);
     } else {
         bool knows = like == BELOW;
         f->tone = TONE_AGAINST;
         f->label = knows ? "still known" : "overdone";
         say(f,
-            knows ? "The model still knows more of them than one that never saw them: %s%s against %s "
-                    "(before: %s)."
-                  : "The model does worse on them than one that never saw them: %s%s against %s (before: "
-                    "%s). That, "
-                    "too, can give them away.",
-            a, unit(v), b, old);
+            knows ? "The model still knows more of them than one that never saw them: %s against %s (before: "
+                    "%s)."
+                  : "The model does worse on them than one that never saw them: %s against %s (before: %s). "
+                    "That, too, "
+                    "can give them away.",
+            a, b, old);
         but(f,
-            knows ? "the model still knows more of them than one that never saw them (%s%s against %s)"
-                  : "the model does worse on them than one that never saw them (%s%s against %s), which can "
-                    "give "
-                    "them away, too",
-            a, unit(v), b);
+            knows ? "the model still knows more of them than one that never saw them (%s against %s)"
+                  : "the model does worse on them than one that never saw them (%s against %s), which can "
+                    "give them "
+                    "away, too",
+            a, b);
     }
+    if (f->text[0] == 'a') f->text[0] = 'A';
+}
+
+static void forgotten_put(View *v) {
+    const Interval *mine = &v->after[FIGURE_ua], *goal = reference(v, FIGURE_ua);
+    if (isnan(mine->value)) return;
+    if (!goal && is_exact(v->r))
+        forgotten_exact(v);
+    else if (!goal)
+        forgotten_open(v);
+    else
+        forgotten_judge(v, mine, goal);
 }
 
 /* ---- relearning ---- */
@@ -245,6 +258,52 @@ static const char *of_seeds(const Comeback *c) {
     return c->some && !c->all ? ", for some seeds" : "";
 }
 
+/* The score of a curve at a step, or at the last look before it, as far as so many samples tell it. */
+static Interval curve_at(const View *v, const AuditCurve *c, double step) {
+    Interval i, out = {NAN, NAN, NAN};
+    Error ignored;
+    for (int k = 0; k < c->n && c->step[k] <= step; k++) out.value = c->score[k];
+    int64_t n = v->r->count[SET_FORGET];
+    if (v->kind != SCORE_RIGHT || isnan(out.value) || n < 1) return out;
+    if (!interval_wilson(&i, llround(out.value / 100 * (double)n), n, LEVEL, &ignored)) return out;
+    return (Interval){out.value, 100 * i.lo, 100 * i.hi};
+}
+
+/* How far both have come when the one that ended first did. */
+static Likeness curves_compare(const View *v, const Comeback *mine, const Comeback *other, bool few,
+                               Interval at[2]) {
+    const Audit *a = &v->s->after[mine->best], *b = &v->s->reference[other->best];
+    const AuditCurve *x = few ? &a->few : &a->retained, *y = few ? &b->few : &b->retained;
+    double step = fmin(x->step[x->n - 1], y->step[y->n - 1]);
+    at[0] = curve_at(v, x, step);
+    at[1] = curve_at(v, y, step);
+    return v->kind == SCORE_LOSS ? compare_score(v, &at[1], &at[0], FIGURE_ua)
+                                 : compare(&at[0], &at[1], FAR, 2 * FAR);
+}
+
+/* A look is taken every few updates: a single look's difference is none. */
+static void comeback_judge(const View *v, Finding *f, const Comeback *mine, const Comeback *other, bool few) {
+    double every = v->r->audit ? (double)v->r->audit->relearn_every : 1;
+    Interval at[2];
+    char a[WORD], b[WORD];
+    Likeness like = curves_compare(v, mine, other, few, at);
+    bool sooner = mine->some && (!other->some || mine->soonest + every < other->soonest);
+    f->tone = TONE_LIKE;
+    f->label = "like the reference";
+    if (sooner) {
+        f->tone = TONE_AGAINST;
+        f->label = "comes back";
+    } else if (other->some && other->soonest == 0) {
+        f->tone = TONE_OPEN;
+        f->label = "says nothing";
+    } else if (!mine->some && (like == ABOVE || like == BLURRED)) {
+        f->tone = like == ABOVE ? TONE_AGAINST : TONE_UNSURE;
+        f->label = like == ABOVE ? "comes back faster" : "too few to tell";
+        say(f, " It has come to %s%s by then, that model to %s.", score_word(a, v->kind, at[0].value),
+            v->kind == SCORE_RIGHT ? " right" : "", score_word(b, v->kind, at[1].value));
+    }
+}
+
 static void relearning_put(View *v, bool few) {
     const Comeback mine = comeback_of(v->s->after, v->s->afters, few),
                    other = comeback_of(v->s->reference, v->s->references, few);
@@ -256,7 +315,7 @@ static void relearning_put(View *v, bool few) {
     Finding *f = finding_add(v, few ? "Relearning from a few of them" : "Relearning from others", TONE_OPEN,
                              "no reference");
     if (mine.some && mine.soonest == 0)
-        say(f, "Before any update the forgotten are known nearly as well as by the model before%s.",
+        say(f, "Without any update the forgotten are known nearly as well as by the model before%s.",
             of_seeds(&mine));
     else if (mine.some)
         say(f, "Trained further %s, the model knows the forgotten nearly as well as before within %s%s.",
@@ -265,24 +324,23 @@ static void relearning_put(View *v, bool few) {
         say(f, "Trained further %s for %s, the model does not come back to what it knew of the forgotten.",
             from, a);
     if (!other.tried) {
-        if (mine.some) but(f, "relearning shows that they come back within %s", a);
-        if (mine.some) f->label = "comes back";
+        if (mine.some) f->label = mine.soonest == 0 ? "as before" : "comes back";
+        if (mine.some && mine.soonest > 0)
+            but(f, "relearning %s shows that they come back within %s", from, a);
         say(f, " How soon a model that never saw them would learn them is not known.");
         return;
     }
-    if (other.some)
+    if (other.some && other.soonest == 0)
+        say(f, " A model that never saw them knows them so well without any update: relearning cannot tell "
+               "the two apart.");
+    else if (other.some)
         say(f, " A model that never saw them learns them within %s.", b);
     else
         say(f, " A model that never saw them does not learn them within %s.", b);
-    /* A look is taken every few updates: a single look's difference is none. */
-    double every = v->r->audit ? (double)v->r->audit->relearn_every : 1;
-    bool sooner = mine.some && (!other.some || mine.soonest + every < other.soonest);
-    bool already = other.some && other.soonest == 0;
-    f->tone = sooner ? TONE_AGAINST : already ? TONE_OPEN : TONE_LIKE;
-    f->label = sooner ? "comes back" : already ? "says nothing" : "like the reference";
-    if (sooner) but(f, "relearning %s brings them back within %s", from, a);
-    if (already && !sooner)
-        say(f, " It knows them from the start, so that relearning cannot tell the two apart.");
+    comeback_judge(v, f, &mine, &other, few);
+    if (f->tone == TONE_AGAINST && mine.some) but(f, "relearning %s brings them back within %s", from, a);
+    if (f->tone == TONE_AGAINST && !mine.some)
+        but(f, "relearning %s brings them back faster than they are learnt anew", from);
 }
 
 /* ---- fewer bits ---- */
@@ -294,7 +352,9 @@ static void bits_put(View *v) {
     } at[] = {{FIGURE_ua_int4, 4}, {FIGURE_ua_int8, 8}};
     const Interval *now = &v->after[FIGURE_ua];
     Finding *f = NULL;
-    char a[WORD], b[WORD], c[WORD];
+    char a[96], b[96], c[WORD];
+    /* Where nothing has changed, nothing can come back. */
+    if (compare(now, &v->before[FIGURE_ua], v->kind == SCORE_LOSS ? 0 : NEAR, 0) == ALIKE) return;
     for (int i = 0; i < COUNT(at) && !f; i++) {
         const Interval *with = &v->after[at[i].f], *goal = reference(v, at[i].f);
         /* The same samples are judged twice: no interval is needed to see a change. */
@@ -303,18 +363,17 @@ static void bits_put(View *v) {
         bool reference_too = goal && reference(v, FIGURE_ua)->value - goal->value > sign;
         if (isnan(with->value) || !(back > sign) || reference_too) continue;
         f = finding_add(v, "Weights of fewer bits", TONE_AGAINST, "comes back");
-        score_word(a, v->kind, with->value);
+        amount(a, v, with->value);
         score_word(b, v->kind, now->value);
-        say(f, "With weights of %d bits part of it is back: %s%s, with whole weights %s.", at[i].bits, a,
-            unit(v), b);
+        say(f, "With weights of %d bits part of it is back: %s, with whole weights %s.", at[i].bits, a, b);
         if (goal) say(f, " Of the reference: %s.", score_word(c, v->kind, goal->value));
-        but(f, "part of it is back with weights of %d bits (%s%s)", at[i].bits, a, unit(v));
+        but(f, "part of it is back with weights of %d bits (%s)", at[i].bits, a);
     }
     if (f || isnan(v->after[FIGURE_ua_int4].value)) return;
     f = finding_add(v, "Weights of fewer bits", TONE_LIKE, "nothing back");
-    say(f, "With weights of 8 and of 4 bits the forgotten are not judged better: %s and %s%s.",
-        score_word(a, v->kind, v->after[FIGURE_ua_int8].value),
-        score_word(b, v->kind, v->after[FIGURE_ua_int4].value), unit(v));
+    say(f, "Rounding the weights to 8 or 4 bits does not bring it back: %s and %s, with whole weights %s.",
+        amount(a, v, v->after[FIGURE_ua_int8].value), amount(b, v, v->after[FIGURE_ua_int4].value),
+        score_word(c, v->kind, now->value));
 }
 
 /* ---- membership ---- */
@@ -355,18 +414,22 @@ static void membership_put(View *v) {
             a, b);
 }
 
-/* By loss, the forgotten can stand out on either side. */
+/* By loss, the forgotten can stand out on either side: against unseen samples, and against how the reference
+ * has them. */
 static void losses_put(View *v) {
-    const Interval *mine = &v->after[FIGURE_auc], *goal = reference(v, FIGURE_auc);
+    const Interval *mine = &v->after[FIGURE_auc], *goal = reference(v, FIGURE_auc),
+                   *ks = &v->after[FIGURE_ks];
+    char p[WORD];
     if (isnan(mine->value) || !goal) return;
     Likeness like = compare(mine, goal, NEAR_AUC, 2 * NEAR_AUC);
+    bool spread = ks->value < CHANCE, apart = like == BELOW || like == ABOVE;
     Finding *f = finding_add(v, "Losses",
-                             like == ALIKE     ? TONE_LIKE
+                             spread || apart   ? TONE_AGAINST
                              : like == BLURRED ? TONE_UNSURE
-                                               : TONE_AGAINST,
-                             like == ALIKE     ? "like the reference"
+                                               : TONE_LIKE,
+                             spread || apart   ? "differ"
                              : like == BLURRED ? "near the reference"
-                                               : "differ");
+                                               : "like the reference");
     say(f,
         "How well the forgotten are told from unseen samples by their loss (AUC; 0.5: not at all): %.2f, of "
         "a model "
@@ -374,6 +437,12 @@ static void losses_put(View *v) {
         mine->value, goal->value, v->before[FIGURE_auc].value);
     if (like == BELOW) say(f, " Their losses are higher than never having seen them explains.");
     if (like == ABOVE) say(f, " Their losses are lower than never having seen them explains.");
+    if (!isnan(ks->value))
+        say(f, " %s (Kolmogorov-Smirnov p %s %s).",
+            spread ? "How sure the model is of each of them is not how sure the reference is"
+                   : "How sure the two models are of them does not differ by more than chance",
+            ks->value < 0.0001 ? "below" : "=", ks->value < 0.0001 ? "0.0001" : plain(p, ks->value));
+    if (spread || apart) but(f, "how sure it is of them is not how sure the reference is");
 }
 
 static void probe_put(View *v) {
@@ -421,9 +490,17 @@ static void kept_put(View *v) {
     double scale = v->kind == SCORE_LOSS && old != 0 ? 100 / fabs(old) : 1;
     double fell = sign * scale * fall(v, FIGURE_ra, sign),
            fell_test = sign * scale * fall(v, FIGURE_ta, sign);
-    bool lost = fell > FAR || fell_test > FAR;
-    Finding *f =
-        finding_add(v, "What was to be kept", lost ? TONE_AGAINST : TONE_LIKE, lost ? "damaged" : "kept");
+    bool meet = intervals_meet(ra, &v->before[FIGURE_ra]),
+         meet_test = intervals_meet(ta, &v->before[FIGURE_ta]);
+    bool lost = (fell > FAR && !meet) || (fell_test > FAR && !meet_test),
+         perhaps = fell > FAR || fell_test > FAR;
+    Finding *f = finding_add(v, "What was to be kept",
+                             lost      ? TONE_AGAINST
+                             : perhaps ? TONE_UNSURE
+                                       : TONE_LIKE,
+                             lost      ? "damaged"
+                             : perhaps ? "perhaps damaged"
+                                       : "kept");
     score_word(a, v->kind, ra->value);
     score_word(b, v->kind, old);
     const char *what = v->kind == SCORE_LOSS    ? "Loss on retained samples"
@@ -437,7 +514,7 @@ static void kept_put(View *v) {
     if (!lost) return;
     if (v->kind == SCORE_LOSS)
         but(f, "it has become worse at what it was to keep (loss on retained samples %s, before %s)", a, b);
-    else if (fell > FAR)
+    else if (fell > FAR && !meet)
         but(f, "it has lost much of what it was to keep (retained samples %s%s, before %s)", a,
             v->kind == SCORE_RIGHT ? " right" : "", b);
     else
