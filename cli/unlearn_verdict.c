@@ -31,8 +31,14 @@ ScoreKind score_kind(const AuditSet *s) {
 
 enum { WORD = HTML_NUMBER };
 
+/* "97.5 %"; the number keeps its sign beside it wherever lines break. */
 static const char *share(char out[WORD], double value) {
-    return html_percent(out, fmin(100, fmax(0, value)));
+    char text[WORD];
+    html_percent(text, fmin(100, fmax(0, value)));
+    char *space = strchr(text, ' ');
+    if (space) *space = '\0';
+    snprintf(out, WORD, space ? "%.40s\xC2\xA0%%" : "%.40s", text);
+    return out;
 }
 
 static const char *plain(char out[WORD], double value) {
@@ -439,10 +445,10 @@ static void losses_put(View *v) {
     if (like == ABOVE) say(f, " Their losses are lower than never having seen them explains.");
     if (!isnan(ks->value))
         say(f, " %s (Kolmogorov-Smirnov p %s %s).",
-            spread ? "How sure the model is of each of them is not how sure the reference is"
-                   : "How sure the two models are of them does not differ by more than chance",
+            spread ? "Sample by sample the model and the reference are not equally sure of them"
+                   : "How sure the model and the reference are of them differs no more than by chance",
             ks->value < 0.0001 ? "below" : "=", ks->value < 0.0001 ? "0.0001" : plain(p, ks->value));
-    if (spread || apart) but(f, "how sure it is of them is not how sure the reference is");
+    if (spread || apart) but(f, "the two are not equally sure of them");
 }
 
 static void probe_put(View *v) {
