@@ -290,19 +290,21 @@ static void relearning_put(Html *h, const AuditSet *s, bool few, const char *tit
 
 void report_relearning(Html *h, const UnlearnReport *r) {
     const AuditSet *s = r->audits;
+    ScoreKind kind = score_kind(s);
     Comeback any = comeback_of(s->after, s->afters, false);
     if (!any.tried) return;
-    html_put(h,
-             "<section><h2>Does it come back?</h2>\n<p class=\"lead\">What is only hidden returns after a "
-             "little more "
-             "training, even on other samples (arXiv 2505.22310). Drawn is %s on the forgotten samples; a "
-             "line ends where they "
-             "are known nearly as well as before. A reference that stays down while the model comes up is "
-             "the sign of "
-             "hiding.</p>\n<div class=\"grid models\">\n",
-             score_kind(s) == SCORE_RIGHT    ? "how many are judged right"
-             : score_kind(s) == SCORE_POINTS ? "the score"
-                                             : "the loss");
+    html_put(
+        h,
+        "<section><h2>Does it come back?</h2>\n<p class=\"lead\">What is only hidden returns after a little "
+        "more "
+        "training, even on other samples (arXiv 2505.22310). Drawn is %s; a line ends where they are known "
+        "nearly as "
+        "well as before. A reference that stays %s while the model comes %s is the sign of hiding.</p>\n<div "
+        "class=\"grid models\">\n",
+        kind == SCORE_RIGHT    ? "how many of the forgotten samples are judged right"
+        : kind == SCORE_POINTS ? "the score on the forgotten samples"
+                               : "the loss on the forgotten samples",
+        kind == SCORE_LOSS ? "up" : "down", kind == SCORE_LOSS ? "down" : "up");
     relearning_put(h, s, false, "Trained further on retained samples");
     relearning_put(h, s, true, "Trained on a few of the forgotten");
     html_put(h, "</div>\n");

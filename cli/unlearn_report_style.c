@@ -113,8 +113,13 @@ const char unlearn_report_style[] =
     ".figures td.bare{display:none}\n"
     ".people figure{grid-template-columns:84px 1fr}.people img{width:84px;height:84px}\n"
     "}\n"
-    "@media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--rule:#ccc;"
-    "--blue-back:#fff;--warn-back:#fff}body{font-size:11pt}main,footer{max-width:none;padding:0}"
-    "section{margin-top:28px}h2,h3{break-after:avoid}.findings li,.figures "
-    "tr,figure,.claim{break-inside:avoid}"
-    ".card{padding:10px 12px}details{display:none}}\n";
+    "@media "
+    "print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--rule:#ccc;--good:#"
+    "1f8a5b;"
+    "--bad:#c93a3a;--before:#8a8f98;--after:#2b63c9;--reference:#1f8a5b;--forget:#d2541b;--retain:#3b7fb8;"
+    "--unseen:#8b6fc0;--warn:#a56a00;--warn-back:#fff;--blue-back:#fff}body{font-size:10.5pt}"
+    "main,footer{max-width:none;padding:0}header.deletion{padding-top:0}section{margin-top:28px}"
+    "h2,h3,.lead{break-after:avoid}.findings li,.figures tr,figure,.claim,.notice{break-inside:avoid}"
+    ".card{padding:10px 12px;break-inside:auto}details{display:none}"
+    ".meter,.meter *,.legend "
+    "span:before,.key:before{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n";

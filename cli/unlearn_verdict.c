@@ -573,15 +573,30 @@ static void hidden_put(View *v) {
     probe_put(v);
 }
 
+/* Intervals over seeds tell how models differ, not how few the samples are: for a verdict the wider of both.
+ */
+static void widen(Interval out[FIGURES], const Interval mean[FIGURES], const Audit *list, int n) {
+    for (int f = 0; f < FIGURES; f++) {
+        out[f] = mean[f];
+        if (n < 2 || isnan(list[0].figure[f].lo) || isnan(mean[f].lo)) continue;
+        const Interval *one = &list[0].figure[f];
+        out[f].lo = fmin(mean[f].lo, mean[f].value - (one->value - one->lo));
+        out[f].hi = fmax(mean[f].hi, mean[f].value + (one->hi - one->value));
+    }
+}
+
 void verdict_make(Verdict *out, const UnlearnReport *r) {
     *out = (Verdict){.tone = TONE_LIKE};
     const AuditSet *s = r->audits;
+    Interval after[FIGURES], other[FIGURES];
+    widen(after, s->after_mean, s->after, s->afters);
+    widen(other, s->reference_mean, s->reference, s->references);
     View v = {.r = r,
               .s = s,
               .v = out,
               .before = s->before_mean,
-              .after = s->after_mean,
-              .reference = s->references ? s->reference_mean : NULL,
+              .after = after,
+              .reference = s->references ? other : NULL,
               .kind = score_kind(s)};
     forgotten_put(&v);
     kept_put(&v);
