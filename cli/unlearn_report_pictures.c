@@ -111,12 +111,15 @@ static void note_put(Html *h, const char *note) {
     json_close(f);
 }
 
+static bool is_strip(const ReportSample *s) {
+    const Picture *p = &s->drawn[REPORT_BEFORE];
+    return p->height > 0 && p->width > STRIP * p->height;
+}
+
 static bool drawn_put(Html *h, const ReportSample *s, Error *e) {
-    const Picture *first = &s->drawn[REPORT_BEFORE];
-    bool strip = first->height > 0 && first->width > STRIP * first->height;
     html_put(h, "<figure class=\"card drawn\"><figcaption><code>");
     html_text(h, s->name);
-    html_put(h, "</code></figcaption><div class=\"panels%s\">\n", strip ? " wide" : "");
+    html_put(h, "</code></figcaption><div class=\"panels%s\">\n", is_strip(s) ? " wide" : "");
     for (int k = 0; k < REPORT_MODELS; k++) {
         if (!s->drawn[k].pixel) continue;
         char alt[sizeof s->name + 32];
@@ -137,7 +140,7 @@ static bool all_drawn_put(Html *h, const UnlearnReport *r, Error *e) {
              mae ? " From left to right: the picture, what of it the model is shown, what it fills in, and "
                    "both together."
                  : "");
-    html_put(h, "<div class=\"grid\">\n");
+    html_put(h, "<div class=\"%s\">\n", is_strip(&r->pictures->sample[0]) ? "grid" : "stack");
     for (int i = 0; i < r->pictures->count; i++)
         if (!drawn_put(h, &r->pictures->sample[i], e)) return false;
     html_put(h, "</div>\n");

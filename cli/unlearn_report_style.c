@@ -20,6 +20,7 @@ const char unlearn_report_style[] =
     ".notice p{max-width:none;margin:0}\n"
     "section>p.lead{color:var(--soft);margin:-.6rem 0 1rem}\n"
     /* findings */
+    "p.alone{margin:0 0 1.1rem;max-width:none}\n"
     ".findings{list-style:none;padding:0;margin:0}\n"
     ".findings li{display:grid;grid-template-columns:11em 1fr;gap:2px 20px;padding:13px 0;"
     "border-top:1px solid var(--rule)}\n"
@@ -84,7 +85,7 @@ const char unlearn_report_style[] =
     ".people .right b{color:var(--ink)}.people .wrong b{color:var(--soft);font-weight:400}\n"
     ".drawn figcaption{display:block}\n"
     ".drawn "
-    ".panels{display:grid;gap:12px;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr))}\n"
+    ".panels{display:grid;gap:12px;grid-template-columns:repeat(auto-fit,minmax(min(100%,200px),1fr))}\n"
     ".drawn .panels.wide{grid-template-columns:1fr}\n"
     ".drawn .panels>div{min-width:0}\n"
     ".drawn img{display:block;width:100%;max-width:640px;height:auto;border-radius:6px}\n"
