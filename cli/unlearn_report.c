@@ -10,8 +10,7 @@ static void put_head(Html *h) {
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
              "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
              "style-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<meta "
-             "name=\"robots\" "
-             "content=\"noindex\">\n<title>Lethe: what was "
+             "name=\"robots\" content=\"noindex\">\n<title>Lethe: what was "
              "forgotten</title>\n<style>\n%s%s</style>\n</head>\n<body>\n<main>\n",
              report_style, unlearn_report_style);
 }
@@ -21,12 +20,11 @@ static void put_notice(Html *h, const UnlearnReport *r) {
     html_put(
         h,
         "<div class=\"notice\" role=\"note\"><p><b>This page is itself personal data.</b> %s Keep it where "
-        "only those "
-        "can see it who must, as long as you have to show what was done, then destroy it.</p></div>\n",
+        "only those can see it who must, as long as you have to show what was done, then destroy "
+        "it.</p></div>\n",
         r->pictures && r->pictures->count
             ? "It shows pictures that were to be forgotten. <code>lethe unlearn --no-pictures</code> writes "
-              "it without "
-              "them."
+              "it without them."
             : "It was written without pictures, but it names the request and says things of few samples.");
 }
 
@@ -51,12 +49,9 @@ static void put_findings(Html *h, const UnlearnReport *r, const Verdict *v) {
     static const char *const class[TONES] = {
         [TONE_LIKE] = "like", [TONE_UNSURE] = "unsure", [TONE_AGAINST] = "against", [TONE_OPEN] = "open"};
     if (!r->audits->references && !(r->method && r->method->claim == CLAIM_EXACT))
-        html_put(
-            h, "<p class=\"alone\"><b>No reference was given.</b> Most figures can only be judged beside "
-               "those of a model "
-               "that was trained "
-               "without the samples: make one by <code>lethe unlearn --method retrain</code>, and give it by "
-               "<code>--reference</code>.</p>\n");
+        html_put(h, "<p class=\"alone\"><b>No reference was given.</b> Most figures can only be judged "
+                    "beside those of a model that was trained without the samples: make one by <code>lethe "
+                    "unlearn --method retrain</code>, and give it by <code>--reference</code>.</p>\n");
     html_put(h, "<div class=\"card\"><ul class=\"findings\">\n");
     for (int i = 0; i < v->count; i++) {
         const Finding *f = &v->finding[i];

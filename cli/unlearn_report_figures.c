@@ -16,8 +16,7 @@ typedef struct FigureText {
 static const FigureText main_text[] = {
     {NULL, FIGURE_ua, 100,
      "How many of the forgotten samples the model now gets wrong. Right is what the reference has: one that "
-     "never "
-     "saw them may still get many right.",
+     "never saw them may still get many right.",
      "A model can be taught wrong answers about what it still knows."},
     {NULL, FIGURE_ra, 100,
      "How many of the samples that stay it gets right. A fall is damage done by forgetting.",
@@ -30,13 +29,11 @@ static const FigureText main_text[] = {
      "These were not asked about; few of them make a coarse figure."},
     {NULL, FIGURE_mia, 100,
      "How many of the forgotten samples an attack, which guesses by confidence what a model was trained on, "
-     "takes for "
-     "never seen. Right is what the reference has.",
+     "takes for never seen. Right is what the reference has.",
      "One simple attack over all samples; attacks on single samples find more."},
     {NULL, FIGURE_gap, 0,
      "How far UA, RA, TA and MIA (or losses, in percent of the reference's) are from the reference's, on "
-     "average. 0: no "
-     "difference in them.",
+     "average. 0: no difference in them.",
      "Says nothing of what these do not see."},
 };
 
@@ -55,8 +52,7 @@ static const FigureText deep_text[] = {
     {NULL, FIGURE_mia_int4, 100, "The membership attack with 4 bits.", "The limits of that attack."},
     {"Features", FIGURE_probe, 100,
      "How well a simple classifier tells the forgotten apart by the model's inner features. Right is what "
-     "the "
-     "reference has, often far above guessing.",
+     "the reference has, often far above guessing.",
      "Features that tell faces apart in general do so for anybody's."},
     {NULL, FIGURE_chance, 100, "What guessing would reach in that test.",
      "The floor of the row above, no finding."},
@@ -100,8 +96,7 @@ static const FigureText other_text[] = {
      "Little movement suggests hiding; much of it does not prove forgetting."},
     {NULL, FIGURE_ks, 1,
      "Forget quality: how likely the differences of both models' confidence on the forgotten are chance. "
-     "Below 0.05: "
-     "they differ.",
+     "Below 0.05: they differ.",
      "With few samples nearly everything looks alike."},
     {NULL, FIGURE_js, 1, "How far apart the two models' confidences on the forgotten are spread. 0: alike.",
      "Counts samples into bins; coarse when they are few."},
@@ -313,13 +308,11 @@ static void seeds_put(Html *h, const AuditSet *s) {
     if (s->afters > 1 || s->references > 1)
         html_put(h,
                  "<p class=\"small\">Means over %d models after and %d for reference, one a seed; below them "
-                 "the range that "
-                 "holds the true mean in 95 of 100 such experiments (Student).</p>\n",
+                 "the range that holds the true mean in 95 of 100 such experiments (Student).</p>\n",
                  s->afters, s->references);
     else if (isfinite(s->before_mean[FIGURE_ra].lo))
         html_put(h, "<p class=\"small\">Below a share of samples: the range that so few samples leave open, "
-                    "with 95 %% "
-                    "confidence (Wilson). The mark on a bar shows it.</p>\n");
+                    "with 95 %% confidence (Wilson). The mark on a bar shows it.</p>\n");
 }
 
 void report_main_figures(Html *h, const UnlearnReport *r) {
@@ -343,17 +336,15 @@ void report_deep_figures(Html *h, const UnlearnReport *r) {
     for (int i = 0; i < COUNT(deep_text); i++) some |= measured(&deep_text[i], c, n);
     if (!some) return;
     html_put(h, "<section><h2>Below the surface</h2>\n<p class=\"lead\">Two more ways in which something "
-                "hidden shows: "
-                "rounding the weights, which wipes out small changes, and looking at the features inside the "
-                "model.</p>\n<div class=\"card\">\n");
+                "hidden shows: rounding the weights, which wipes out small changes, and looking at the "
+                "features inside the model.</p>\n<div class=\"card\">\n");
     table_put(h, deep_text, COUNT(deep_text), r->audits);
     html_put(h, "</div></section>\n");
 }
 
 void report_other_figures(Html *h, const UnlearnReport *r) {
     html_put(h, "<section><h2>All other figures</h2>\n<p class=\"lead\">What each one means, and, slanted, "
-                "what it does "
-                "not prove.</p>\n<div class=\"card\">\n");
+                "what it does not prove.</p>\n<div class=\"card\">\n");
     table_put(h, other_text, COUNT(other_text), r->audits);
     html_put(h, "</div></section>\n");
 }

@@ -207,10 +207,8 @@ static void panel_put(Html *h, const Losses *l, const Panel *p) {
     for (int g = 0; g < GROUPS; g++) median(m[g], &p->group[g]);
     html_put(h,
              "<figure class=\"card\"><figcaption><h3>%s</h3></figcaption><svg class=\"hist\" viewBox=\"0 0 "
-             "%d %d\" role=\"img\" "
-             "aria-labelledby=\"t%d\"><desc id=\"t%d\">Losses: half of the forgotten samples lie below %s, "
-             "of the retained "
-             "below %s, of the unseen below %s</desc>\n",
+             "%d %d\" role=\"img\" aria-labelledby=\"t%d\"><desc id=\"t%d\">Losses: half of the forgotten "
+             "samples lie below %s, of the retained below %s, of the unseen below %s</desc>\n",
              p->title, WIDTH, HEIGHT, id, id, m[2], m[0], m[1]);
     for (int g = 0; g < GROUPS; g++) {
         if (!p->group[g].n || !(l->peak[g] > 0)) continue;
@@ -236,11 +234,9 @@ bool report_losses(Html *h, const UnlearnReport *r, Error *e) {
         for (int g = 0; g < GROUPS; g++) some |= l.panel[p].group[g].n > 0;
     if (fine && some) {
         html_put(h, "<section><h2>Losses, sample by sample</h2>\n<p class=\"lead\">A loss is how far a model "
-                    "is from the right "
-                    "answer: left is known, right is not. Where something is forgotten, the forgotten "
-                    "samples lie after as they "
-                    "lie for the reference; a heap of their own anywhere else gives them away.</p>\n<div "
-                    "class=\"legend\">");
+                    "is from the right answer: left is known, right is not. Where something is forgotten, "
+                    "the forgotten samples lie after as they lie for the reference; a heap of their own "
+                    "anywhere else gives them away.</p>\n<div class=\"legend\">");
         for (int g = GROUPS - 1; g >= 0; g--) {
             if (!l.panel[0].group[g].n) continue;
             html_put(h, "<span class=\"%s\">%s (%" PRId64 ")</span>", group_row[g].class, group_row[g].name,
@@ -250,8 +246,7 @@ bool report_losses(Html *h, const UnlearnReport *r, Error *e) {
         for (int p = 0; p < l.panels; p++) panel_put(h, &l, &l.panel[p]);
         html_put(h,
                  "</div>\n<p class=\"small\">The same axis in all drawings. Heights are shares of a set, "
-                 "each set at a scale of "
-                 "its own, the same in all drawings.%s</p></section>\n",
+                 "each set at a scale of its own, the same in all drawings.%s</p></section>\n",
                  l.panel[0].group[GROUPS - 1].n <= RUG_MOST
                      ? " A mark below the axis is one forgotten sample."
                      : "");
@@ -293,18 +288,15 @@ void report_relearning(Html *h, const UnlearnReport *r) {
     ScoreKind kind = score_kind(s);
     Comeback any = comeback_of(s->after, s->afters, false);
     if (!any.tried) return;
-    html_put(
-        h,
-        "<section><h2>Does it come back?</h2>\n<p class=\"lead\">What is only hidden returns after a little "
-        "more "
-        "training, even on other samples (arXiv 2505.22310). Drawn is %s; a line ends where they are known "
-        "nearly as "
-        "well as before. A reference that stays %s while the model comes %s is the sign of hiding.</p>\n<div "
-        "class=\"grid models\">\n",
-        kind == SCORE_RIGHT    ? "how many of the forgotten samples are judged right"
-        : kind == SCORE_POINTS ? "the score on the forgotten samples"
-                               : "the loss on the forgotten samples",
-        kind == SCORE_LOSS ? "up" : "down", kind == SCORE_LOSS ? "down" : "up");
+    html_put(h,
+             "<section><h2>Does it come back?</h2>\n<p class=\"lead\">What is only hidden returns after a "
+             "little more training, even on other samples (arXiv 2505.22310). Drawn is %s; a line ends where "
+             "they are known nearly as well as before. A reference that stays %s while the model comes %s is "
+             "the sign of hiding.</p>\n<div class=\"grid models\">\n",
+             kind == SCORE_RIGHT    ? "how many of the forgotten samples are judged right"
+             : kind == SCORE_POINTS ? "the score on the forgotten samples"
+                                    : "the loss on the forgotten samples",
+             kind == SCORE_LOSS ? "up" : "down", kind == SCORE_LOSS ? "down" : "up");
     relearning_put(h, s, false, "Trained further on retained samples");
     relearning_put(h, s, true, "Trained on a few of the forgotten");
     html_put(h, "</div>\n");

@@ -83,9 +83,8 @@ static bool seen_put(Html *h, const UnlearnReport *r, const ReportSample *s, Err
 }
 
 static bool all_seen_put(Html *h, const UnlearnReport *r, Error *e) {
-    html_put(h,
-             "<p class=\"lead\">What each model takes them for, and how sure it is. Bold: right.</p>\n<div "
-             "class=\"people\">\n");
+    html_put(h, "<p class=\"lead\">What each model takes them for, and how sure it is. Bold: "
+                "right.</p>\n<div class=\"people\">\n");
     for (int i = 0; i < r->pictures->count; i++)
         if (!seen_put(h, r, &r->pictures->sample[i], e)) return false;
     html_put(h, "</div>\n");

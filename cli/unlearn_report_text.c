@@ -11,23 +11,21 @@
 static const struct {
     const char *title, *text;
 } claim_text[] = {
-    [CLAIM_EXACT] = {"Exact", "This model was trained anew on the retained samples alone; the forgotten ones "
-                              "had no part in it. There is "
-                              "no stronger claim. It holds for these weights, as far as the request names "
-                              "all that is to be forgotten (the "
-                              "same person under another name, or a copy of a picture under another "
-                              "identity, is not covered), and, where "
-                              "training began from other weights, as far as these had not seen them either."},
-    [CLAIM_CERTIFIED] =
-        {"Certified",
-         "A theorem bounds how well anybody can tell these weights from those of a model trained without the "
-         "samples. It holds as far as its conditions do, and only as tightly as the numbers in the method's "
-         "settings say."},
-    [CLAIM_HEURISTIC] = {"Heuristic", "The method changes the weights so that the model behaves as if it had "
-                                      "not seen the samples. Nothing "
-                                      "proves what the weights still hold: known is what was measured here, "
-                                      "and an attack that was not tried may "
-                                      "find more. Where proof is needed, train anew without the samples."},
+    [CLAIM_EXACT] = {"Exact",
+                     "This model was trained anew on the retained samples alone; the forgotten ones had no "
+                     "part in it. There is no stronger claim. It holds for these weights, as far as the "
+                     "request names all that is to be forgotten (the same person under another name, or a "
+                     "copy of a picture under another identity, is not covered), and, where training began "
+                     "from other weights, as far as these had not seen them either."},
+    [CLAIM_CERTIFIED] = {"Certified",
+                         "A theorem bounds how well anybody can tell these weights from those of a model "
+                         "trained without the samples. It holds as far as its conditions do, and only as "
+                         "tightly as the numbers in the method's settings say."},
+    [CLAIM_HEURISTIC] =
+        {"Heuristic",
+         "The method changes the weights so that the model behaves as if it had not seen the samples. "
+         "Nothing proves what the weights still hold: known is what was measured here, and an attack that "
+         "was not tried may find more. Where proof is needed, train anew without the samples."},
 };
 
 void report_claim(Html *h, const UnlearnReport *r) {
@@ -43,8 +41,7 @@ void report_claim(Html *h, const UnlearnReport *r) {
         html_put(h, ".</p>\n<p>%s</p></div>\n", claim_text[m->claim].text);
     } else
         html_put(h, "How these weights were made is not known here: they were only measured. What follows "
-                    "are measurements, not a "
-                    "statement about how the samples were removed.</p></div>\n");
+                    "are measurements, not a statement about how the samples were removed.</p></div>\n");
 }
 
 /* ---- what was asked and done ---- */
@@ -211,8 +208,7 @@ static void remain_put(Html *h, const UnlearnReport *r) {
     html_put(h, "<section><h2>What still holds the old state</h2>\n");
     if (r->remains) {
         html_put(h, "<p>This page is about the new weights alone. These hold what was to be forgotten, and "
-                    "were left as they "
-                    "are:</p>\n<ul class=\"plainlist\">\n");
+                    "were left as they are:</p>\n<ul class=\"plainlist\">\n");
         for (int i = 0; i < r->remains; i++) {
             html_put(h, "<li><code>");
             html_text(h, r->remain[i].path);
@@ -224,8 +220,7 @@ static void remain_put(Html *h, const UnlearnReport *r) {
     }
     html_put(h,
              "<p>%s backups, copies on other machines, exports, caches of features, and models made from the "
-             "old one (by "
-             "fine-tuning or distilling): somebody has to look for them.</p></section>\n",
+             "old one (by fine-tuning or distilling): somebody has to look for them.</p></section>\n",
              r->remains ? "Lethe cannot know of"
                         : "No file was named that holds the old state. Lethe cannot know of");
 }
@@ -235,8 +230,7 @@ void report_limits(Html *h, const UnlearnReport *r) {
     html_put(
         h,
         "<section><h2>What this does not prove</h2>\n<p class=\"lead\">Good figures are not a proof. "
-        "%s</p>\n<div "
-        "class=\"card\"><ul class=\"findings\">\n",
+        "%s</p>\n<div class=\"card\"><ul class=\"findings\">\n",
         exact
             ? "Retraining leaves little to doubt in the weights; these remain:"
             : "Attacks on models that were made to forget, as published, and whether they were tried here:");

@@ -20,9 +20,8 @@ static int remains_make(ReportRemain out[REMAINS_MOST], char run[FILE_PATH], con
     int n = 0;
     out[n++] = (ReportRemain){checkpoint, "the weights before, which know the samples"};
     if (run_of(checkpoint, run))
-        out[n++] = (ReportRemain){
-            run, "the run that made them: its other checkpoints with the optimizer's state, its log, and "
-                 "the manifest that names the samples"};
+        out[n++] = (ReportRemain){run, "the run that made them: its other checkpoints with the optimizer's "
+                                       "state, its log, and the manifest that names the samples"};
     if (w->set[SET_FORGET])
         out[n++] = (ReportRemain){w->setup.train_set->source,
                                   "the forgotten samples themselves, among the training data"};

@@ -151,7 +151,7 @@ static void test_forgotten(void **state) {
         {0, 100, 30,
          "does worse on them than one that never saw them (100\xC2\xA0% wrong against 30\xC2\xA0%)",
          TONE_AGAINST},
-        {0, 66, 70, "too few to tell", TONE_UNSURE},
+        {0, 66, 70, "so few samples, or seeds, cannot tell whether", TONE_UNSURE},
         {5, 5, 6, "says little", TONE_OPEN},
         {0, 60, NAN, "judges 60\xC2\xA0% of them wrong (before: 0\xC2\xA0%), which cannot be judged",
          TONE_OPEN},
@@ -376,9 +376,8 @@ static ReportPictures *pictures_open(bool drawn) {
 static void test_page(void **state) {
     (void)state;
     static const ReportRemain remain[] = {{hostile, "the weights before"}};
-    static const char recipe[] =
-        "{\"unlearn\": {\"salun\": {\"epochs\": 2, \"lr\": 1e-05, \"</pre><script>\": \"</pre>\"}}, "
-        "\"audit\": {\"probe\": true}}";
+    static const char recipe[] = "{\"unlearn\": {\"salun\": {\"epochs\": 2, \"lr\": 1e-05, "
+                                 "\"</pre><script>\": \"</pre>\"}}, \"audit\": {\"probe\": true}}";
     AuditSet *s = audits_open(true);
     ReportPictures *p = pictures_open(false);
     UnlearnReport r = report_of(s);
