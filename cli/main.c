@@ -22,10 +22,13 @@ static const Verb verbs[] = {
     {"segment", cli_segment, "cut out what a prompt points at, or everything", true},
     {"serve", cli_serve, "a page on this machine: click in an image, get masks", false},
     {"unlearn", cli_unlearn, "forget people or samples that a model was trained on", true},
+    {"unlearn-bench", cli_unlearn_bench, "methods of unlearning side by side, in a table", true},
     {"audit", cli_audit, "measure what a model still knows of what it should have forgotten", true},
     {"inspect", cli_inspect, "list what is in a checkpoint or a file of weights", false},
     {"import", cli_import, "make a checkpoint of a PyTorch or safetensors file", false},
     {"synth", cli_synth, "draw a data set: faces, shapes or cells", false},
+    {"keygen", cli_keygen, "make a pair of keys to sign certificates of deletion with", false},
+    {"verify", cli_verify, "check a certificate of deletion, and what it speaks of", false},
     {"report", cli_report, "write a page about runs: curves, pictures, accuracy", false},
     {"bench", cli_bench, "measure training speed and memory", false},
     {"plan", cli_plan, "predict time and memory of a recipe on many GPUs", false},
@@ -42,14 +45,15 @@ int cli_fail(const Error *e) {
 
 static void usage(FILE *out) {
     fputs("usage: lethe VERB [ARGUMENTS]; lethe VERB --help says more\n\n", out);
-    for (int i = 0; i < COUNT(verbs); i++) fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].about);
+    for (int i = 0; i < COUNT(verbs); i++) fprintf(out, "  %-13s %s\n", verbs[i].name, verbs[i].about);
 }
 
 static int one_process(const char *verb) {
     Error e;
     error_set(&e, ERROR_STATE,
-              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn and audit share work", verb,
-              comm_size());
+              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn and audit "
+              "share work",
+              verb, comm_size());
     return cli_fail(&e);
 }
 

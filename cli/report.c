@@ -74,7 +74,7 @@ static bool put_pictures(Html *h, const OptionList *list, Error *e) {
 
 /* ---- the page ---- */
 
-static void put_head(Html *h, const char *title) {
+void report_head(Html *h, const char *title) {
     /* The policy: nothing is loaded from anywhere, whatever stands in the texts. */
     html_put(h, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -105,7 +105,7 @@ static void put_tiles(Html *h, const History *run, int runs) {
 
 static bool put_page(Html *h, const Request *q, const History *run, const Answers *a, int *missing,
                      Error *e) {
-    put_head(h, q->title);
+    report_head(h, q->title);
     for (int i = 0; i < q->note.count; i++) {
         html_put(h, "<p>");
         html_text(h, q->note.item[i]);

@@ -9,6 +9,9 @@
 /* <style> of the page: light and dark, wide and narrow, screen and paper. */
 extern const char report_style[];
 
+/* Everything up to the page's title, in <header>, which the caller closes. */
+void report_head(Html *h, const char *title);
+
 /* A figure that stands large at the head of the page. `value` is ours. */
 void report_tile(Html *h, const char *value, const char *about);
 

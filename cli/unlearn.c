@@ -3,6 +3,7 @@
 #include "cli/options.h"
 #include "cli/unlearn_output.h"
 #include "cli/unlearn_plan.h"
+#include "cli/unlearn_record.h"
 #include "cli/unlearn_report_world.h"
 #include "cli/unlearn_world.h"
 
@@ -17,7 +18,9 @@
 static const char usage[] =
     "usage: lethe unlearn RECIPE --checkpoint DIR --forget SPEC [--forget SPEC]... --out DIR [--method "
     "NAME]\n"
-    "       [--reference DIR]... [--set key=value]... [--seed N] [--no-pictures] [--dry-run]\n\n"
+    "       [--reference DIR]... [--set key=value]... [--seed N] [--no-pictures] [--key FILE] [--operator "
+    "NAME]\n"
+    "       [--dry-run]\n\n"
     "  RECIPE        what the checkpoint's own recipe does not say: unlearn.method and its settings\n"
     "  --checkpoint  a run or a checkpoint, with its manifest; it stays as it is\n"
     "  --forget      identity=NAME[,NAME..]  class=NAME  sample=ID[,ID..]  file=PATH  path=END-OF-A-PATH\n"
@@ -27,10 +30,13 @@ static const char usage[] =
     "  --reference   a model that was trained without them, for the audit to hold the result against\n"
     "  --seed        of random=SHARE; 0 unless given\n"
     "  --no-pictures report.html without pictures of what was forgotten\n"
+    "  --key         signs the record (lethe keygen); else $LETHE_KEY, or ~/.config/lethe/key.pem, made if "
+    "need be\n"
+    "  --operator    who answers for it, for the record\n"
     "  --dry-run     say what would be forgotten, what each method needs, and what it would cost\n";
 
 typedef struct Command {
-    const char *recipe, *checkpoint, *out;
+    const char *recipe, *checkpoint, *out, *key, *operator_name;
     OptionList set, forget, reference;
     int64_t seed;
     bool dry, bare; /* bare: a report without pictures */
@@ -47,11 +53,12 @@ typedef struct Result {
     ReportPictures pictures;
 } Result;
 
-/* audit.json, beside the checkpoint. */
-static bool audit_write(const AuditSet *s, const Output *o, Error *e) {
+/* audit.json and the record, beside the checkpoint. */
+static bool audit_write(const World *w, const Record *r, const Method *m, const AuditSet *s, const Output *o,
+                        double seconds, Error *e) {
     char path[FILE_PATH], *text = audit_set_json(s, e);
     bool fine = text && file_join(path, sizeof path, o->partial, "audit.json", e) &&
-                file_write(path, text, strlen(text), e);
+                file_write(path, text, strlen(text), e) && record_write(r, w, m, o, text, seconds, e);
     mem_free(text);
     return fine;
 }
@@ -71,7 +78,8 @@ static bool audit(World *w, Unlearn *u, Result *to, const Command *c, double sec
 }
 
 /* The method, the statistics, the checkpoint, the audit. */
-static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, Result *to, Error *e) {
+static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, const Record *r,
+                   Result *to, Error *e) {
     double began = clock_seconds();
     if (!method_run(m, u, world_settings(w, m), e) || !unlearn_refresh(u, e)) return false;
     double took = clock_seconds() - began;
@@ -81,13 +89,14 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     fflush(stdout);
     ReportWork work = {.method = m,
                        .asked = &c->forget,
+                       .record = r,
                        .pictures = c->bare ? NULL : &to->pictures,
                        .unlearn_seconds = took,
                        .updates = u->updates};
     began = clock_seconds();
     if (!audit(w, u, to, c, took, e)) return false;
     work.audit_seconds = clock_seconds() - began;
-    return comm_agree(!comm_first() || (audit_write(&to->audits, o, e) &&
+    return comm_agree(!comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) &&
                                         report_world_write(o->partial, w, &to->audits, &work, e)),
                       e);
 }
@@ -95,17 +104,21 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
 static bool run(World *w, const Command *c, Result *to, Error *e) {
     Unlearn u;
     Output o = {.lock = -1};
+    Record r = {0};
     const Method *m = unlearn_methods[w->setup.unlearn.method];
     bool fine = comm_agree(unlearn_open(&u, &w->setup.task, &w->unlearn, &w->setup.unlearn, e), e);
     if (fine && c->dry) {
         fine = plan_print(w, &u, m, e);
     } else if (fine) {
-        fine = comm_agree(method_check(m, &u, e), e) &&
-               comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
-               comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, to, e);
+        fine =
+            comm_agree(method_check(m, &u, e), e) &&
+            comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
+            comm_agree(!comm_first() || record_open(&r, w, m, c->key, &c->forget, c->operator_name, e), e) &&
+            comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, to, e);
         log_close(u.log);
         u.log = NULL;
-        fine = fine && comm_agree(!comm_first() || output_finish(&o, e), e);
+        fine = fine && comm_agree(!comm_first() || (output_finish(&o, e) && record_finish(&o, e)), e);
+        record_close(&r);
         output_close(&o);
         if (fine && comm_first()) {
             audit_set_print(&to->audits);
@@ -145,6 +158,8 @@ int cli_unlearn(int argc, char **argv) {
         {"set", OPTION_LIST, &c.set},
         {"seed", OPTION_INT, &c.seed},
         {"no-pictures", OPTION_FLAG, &c.bare},
+        {"key", OPTION_TEXT, &c.key},
+        {"operator", OPTION_TEXT, &c.operator_name},
         {"dry-run", OPTION_FLAG, &c.dry},
         {0},
     };

@@ -111,7 +111,12 @@ static const FigureText other_text[] = {
     {"Cost", FIGURE_seconds, 0, "What making the model took.", "On this machine."},
     {NULL, FIGURE_rte, 0, "The same in percent of what retraining took.",
      "Both times must come from one machine."},
+    {NULL, FIGURE_work, 0, "Samples that went through the model, in percent of those that retraining takes.",
+     "Counts work, whatever it costs on a machine."},
 };
+
+_Static_assert(COUNT(main_text) + COUNT(deep_text) + COUNT(other_text) == FIGURES,
+               "every figure is explained, once");
 
 /* ---- names ---- */
 

@@ -164,6 +164,8 @@ void report_facts(Html *h, const UnlearnReport *r) {
 
 /* ---- what is not proven ---- */
 
+enum { REMAINS_SHOWN = 24 };
+
 typedef struct Attack {
     const char *name, *text;
     Figure tried; /* FIGURES: not tried here */
@@ -204,12 +206,17 @@ static void attack_put(Html *h, const Attack *a, const AuditSet *s) {
              tried ? "tried" : "open", tried ? "tried here" : "not tried here", a->text);
 }
 
+/* The first of them, and how many more. */
 static void remain_put(Html *h, const UnlearnReport *r) {
     html_put(h, "<section><h2>What still holds the old state</h2>\n");
     if (r->remains) {
         html_put(h, "<p>This page is about the new weights alone. These hold what was to be forgotten, and "
                     "were left as they are:</p>\n<ul class=\"plainlist\">\n");
         for (int i = 0; i < r->remains; i++) {
+            if (i == REMAINS_SHOWN && r->remains > i + 1) {
+                html_put(h, "<li>and %d more</li>\n", r->remains - i);
+                break;
+            }
             html_put(h, "<li><code>");
             html_text(h, r->remain[i].path);
             html_put(h, "</code>: ");

@@ -4,28 +4,37 @@
 #include <string.h>
 #include <time.h>
 
-enum { REMAINS_MOST = 3 };
-
-/* The run that a checkpoint is of: what stands before /checkpoints/. False: it lies by itself. */
-static bool run_of(const char *checkpoint, char out[FILE_PATH]) {
-    const char *at = NULL;
-    for (const char *p = checkpoint; (p = strstr(p, "/checkpoints/")); p++) at = p;
-    if (!at || (size_t)(at - checkpoint) >= FILE_PATH) return false;
-    snprintf(out, FILE_PATH, "%.*s", (int)(at - checkpoint), checkpoint);
-    return true;
+/* What the files of the old state are, by their roles in the record. */
+static const char *role_text(const char *role) {
+    static const struct {
+        const char *role, *text;
+    } known[] = {
+        {"checkpoint", "weights from before"},
+        {"ema", "averaged weights from before"},
+        {"optimizer", "the optimizer's state: running means of gradients, of the forgotten samples, too"},
+        {"manifest", "the list of all samples, the forgotten among them"}};
+    for (int i = 0; i < COUNT(known); i++)
+        if (!strcmp(known[i].role, role)) return known[i].text;
+    return "weights from before, as exported";
 }
 
-static int remains_make(ReportRemain out[REMAINS_MOST], char run[FILE_PATH], const World *w) {
-    const char *checkpoint = checkpoint_path(w->checkpoint);
+/* The files that the record lists, or the checkpoint alone; then the samples themselves. mem_free. */
+static ReportRemain *remains_make(int *count, const World *w, const Record *record, Error *e) {
+    int64_t files = record ? record->olds : 0;
+    ReportRemain *out = mem_get((size_t)(files + 2) * sizeof *out);
     int n = 0;
-    out[n++] = (ReportRemain){checkpoint, "the weights before, which know the samples"};
-    if (run_of(checkpoint, run))
-        out[n++] = (ReportRemain){run, "the run that made them: its other checkpoints with the optimizer's "
-                                       "state, its log, and the manifest that names the samples"};
+    if (!out) {
+        error_memory(e, (size_t)(files + 2) * sizeof *out);
+        return NULL;
+    }
+    for (int64_t i = 0; i < files; i++)
+        out[n++] = (ReportRemain){record->old[i].path, role_text(record->old[i].role)};
+    if (!files) out[n++] = (ReportRemain){checkpoint_path(w->checkpoint), "the model before"};
     if (w->set[SET_FORGET])
         out[n++] = (ReportRemain){w->setup.train_set->source,
                                   "the forgotten samples themselves, among the training data"};
-    return n;
+    *count = n;
+    return out;
 }
 
 static const char *now(char out[32]) {
@@ -38,8 +47,10 @@ static const char *now(char out[32]) {
 
 bool report_world_write(const char *folder, const World *w, const AuditSet *s, const ReportWork *work,
                         Error *e) {
-    char path[FILE_PATH], run[FILE_PATH], when[32];
-    ReportRemain remain[REMAINS_MOST];
+    char path[FILE_PATH], when[32];
+    int remains;
+    ReportRemain *remain = remains_make(&remains, w, work->record, e);
+    if (!remain) return false;
     UnlearnReport r = {.audits = s,
                        .audit = &w->setup.audit,
                        .method = work->method,
@@ -57,7 +68,9 @@ bool report_world_write(const char *folder, const World *w, const AuditSet *s, c
                        .names = w->setup.task.names,
                        .pictures = work->pictures,
                        .remain = remain,
-                       .remains = remains_make(remain, run, w)};
+                       .remains = remains};
     memcpy(r.count, w->unlearn.count, sizeof r.count);
-    return file_join(path, sizeof path, folder, "report.html", e) && unlearn_report_write(path, &r, e);
+    bool fine = file_join(path, sizeof path, folder, "report.html", e) && unlearn_report_write(path, &r, e);
+    mem_free(remain);
+    return fine;
 }

@@ -199,6 +199,35 @@ static void membership_put(View *v) {
             a, b);
 }
 
+/* Against models that never had a sample, and others that had it and forgot: 0.5 is a coin, without a
+ * reference. */
+static void shadows_put(View *v) {
+    const Interval *auc = &v->after[FIGURE_lira_auc];
+    char p[WORD];
+    if (isnan(auc->value)) return;
+    double off = auc->value - 0.5;
+    bool none = fabs(off) <= NEAR_AUC, found = off > 2 * NEAR_AUC;
+    Finding *f = verdict_add(v, "Attack on each sample",
+                             none    ? TONE_LIKE
+                             : found ? TONE_AGAINST
+                                     : TONE_UNSURE,
+                             none    ? "nothing found"
+                             : found ? "found"
+                                     : "unclear");
+    verdict_say(f,
+                "The strongest attack here, with models trained for it, tells samples that this method has "
+                "removed from samples never seen with an AUC of %.2f (0.5: guessing).",
+                auc->value);
+    if (!isnan(v->after[FIGURE_lira_tpr].value))
+        verdict_say(f, " It finds %s of them when one in 100 may be accused wrongly.",
+                    verdict_share(p, v->after[FIGURE_lira_tpr].value));
+    if (found)
+        verdict_but(
+            f,
+            "the attack on each sample tells what the method has removed from what was never seen (AUC %.2f)",
+            auc->value);
+}
+
 /* By loss, the forgotten can stand out on either side: against unseen samples, and against how the reference
  * has them. */
 static void losses_put(View *v) {
@@ -261,6 +290,7 @@ void verdict_hidden(View *v) {
     relearning_put(v, true);
     bits_put(v);
     membership_put(v);
+    shadows_put(v);
     losses_put(v);
     probe_put(v);
 }

@@ -37,8 +37,9 @@ typedef struct Batch {
                            NULL where pictures are cropped (data.geometry) */
     uint32_t epoch;     /* which pass over the data: keys masks and drop path */
     bool fixed;         /* what is drawn for a sample (masks) never changes: made for evaluation */
-    /* Wrong targets, of TaskClass.relabel: a picture to reconstruct instead of the image, f32 [n, 3, H, W] (data
-     * NULL: the image's own); masks to aim at, like `mask`, which then only prompts (NULL: the same). */
+    /* Wrong targets, of TaskClass.relabel: a picture to reconstruct instead of the image, f32 [n, 3, H, W]
+     * (data NULL: the image's own); masks to aim at, like `mask`, which then only prompts (NULL: the same).
+     */
     Tensor goal;
     const uint8_t *goal_mask;
 } Batch;

@@ -125,8 +125,8 @@ static Json walk(Json j, const char *path) {
     return j;
 }
 
-/* The value of a path: of the last --set that speaks of it, else of the file, else of its base. *word: the raw
- * word of a --set of this very path, else NULL. */
+/* The value of a path: of the last --set that speaks of it, else of the file, else of its base. *word: the
+ * raw word of a --set of this very path, else NULL. */
 static Json find(const Recipe *r, const char *path, const char **word) {
     *word = NULL;
     for (int i = r->sets - 1; i >= 0; i--) {

@@ -27,9 +27,9 @@ struct Step {
     bool again;     /* backward is running a segment once more: running statistics stay as they are */
     uint64_t seed;
     const struct Batch *batch; /* what the step works on; StepFill reads it */
-    bool want_image; /* the loss will be differentiated by the image: task_image keeps its gradient, */
-    Tensor *image;   /* and puts here the tensor that has it */
-    int64_t index;             /* global step: keys dropout */
+    bool want_image;       /* the loss will be differentiated by the image: task_image keeps its gradient, */
+    Tensor *image;         /* and puts here the tensor that has it */
+    int64_t index;         /* global step: keys dropout */
     const int64_t *sample; /* [batch] ids: key dropout and drop path per sample; NULL: 0, 1, 2, .. On CUDA in
                               device memory, */
     const int64_t *index_at; /* as is the global step, which a captured graph reads anew; NULL: `index` */

@@ -64,15 +64,16 @@ typedef struct TaskClass {
     Tensor *(*outputs)(Task *task, Step *s, const Batch *batch);
     /* One vector a sample, [B, D]: the encoder's representation. */
     Tensor *(*features)(Task *task, Step *s, const Batch *batch);
-    /* What the encoder hands to the decoder, [B, ..] flat: drawn masks as in loss. NULL: there is no decoder. */
+    /* What the encoder hands to the decoder, [B, ..] flat: drawn masks as in loss. NULL: there is no decoder.
+     */
     Tensor *(*latent)(Task *task, Step *s, const Batch *batch);
-    /* How far outputs x [B, K] are from those in `to`, through which no gradient passes: the mean over samples,
-     * on the tape, 0 where they are equal; `each` (may be NULL) receives [B]. Classes: KL(softmax(to / T) ||
-     * softmax(x / T)) T^2 (Hinton et al. 2015); masks: that of each pixel's two classes, their mean; pictures:
-     * the mean square, T unused. */
+    /* How far outputs x [B, K] are from those in `to`, through which no gradient passes: the mean over
+     * samples, on the tape, 0 where they are equal; `each` (may be NULL) receives [B]. Classes: KL(softmax(to
+     * / T) || softmax(x / T)) T^2 (Hinton et al. 2015); masks: that of each pixel's two classes, their mean;
+     * pictures: the mean square, T unused. */
     Tensor *(*distance)(Task *task, Step *s, Tensor *x, Tensor *to, double temperature, Tensor **each);
-    /* Wrong targets that are still legal for the task: *out becomes `batch` with others, in memory of the step.
-     * Other classes; noise to reconstruct; masks of the same shape elsewhere. On the processor. */
+    /* Wrong targets that are still legal for the task: *out becomes `batch` with others, in memory of the
+     * step. Other classes; noise to reconstruct; masks of the same shape elsewhere. On the processor. */
     void (*relabel)(Task *task, Step *s, const Batch *batch, const TaskRelabel *draw, Batch *out);
     /* Collective. Over a whole source (one pass, nothing twice), of which each rank has its part. metric[0]
      * decides which checkpoint is best. */

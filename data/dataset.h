@@ -58,8 +58,8 @@ typedef struct Dataset {
 bool dataset_open(Dataset **out, const DataSettings *set, bool train, Error *e);
 void dataset_close(Dataset *d); /* NULL is fine */
 
-/* Those samples of `d` for which keep[i] (its place in d, not its id) is `wanted`, in the same order and with the
- * same ids and classes. Borrows from `d`, which must outlive it. An error if there are none. */
+/* Those samples of `d` for which keep[i] (its place in d, not its id) is `wanted`, in the same order and with
+ * the same ids and classes. Borrows from `d`, which must outlive it. An error if there are none. */
 bool dataset_part(Dataset **out, const Dataset *d, const bool *keep, bool wanted, Error *e);
 
 /* Gives the samples the labels of these names (a checkpoint's), by the names of their classes. A class that

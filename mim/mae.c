@@ -301,8 +301,7 @@ static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *
 static Tensor *features(Task *task, Step *s, const Batch *batch) {
     Mae *m = task->self;
     Tensor *x = vit_blocks(
-        s, &m->vit,
-        vit_tokens(s, &m->vit, task_image(s, batch), NULL, vit_places_all(s, &m->vit, batch->n)));
+        s, &m->vit, vit_tokens(s, &m->vit, task_image(s, batch), NULL, vit_places_all(s, &m->vit, batch->n)));
     return op_token_mean(s, vit_norm(s, x, m->vit.norm_w, m->vit.norm_b), 1);
 }
 

@@ -45,7 +45,8 @@ typedef struct MaeMask {
 /* From noise [B, L]: the K = int(L (1 - ratio)) patches with the least noise stay. Equal noise: lower index.
  */
 MaeMask mae_mask(Step *s, const Mae *m, const Tensor *noise);
-/* From a stream a sample, keyed by its id: that of s->batch's epoch, or, where fixed, one that never changes. */
+/* From a stream a sample, keyed by its id: that of s->batch's epoch, or, where fixed, one that never changes.
+ */
 MaeMask mae_mask_drawn(Step *s, const Mae *m, const Batch *batch, bool fixed);
 
 Tensor *mae_encoder(Step *s, const Mae *m, Tensor *image,

@@ -114,7 +114,8 @@ static void first_fill(const Step *s, const void *self, Tensor *const *host) {
         }
         for (int64_t k = 0; k < draws; k++) tensor_real(host[FIRST_DRAW])[k * n + o] = rng_uniformf(&r);
         tensor_real(host[FIRST_WEIGHT])[o] = b.area > 0;
-        target_fill(prompt_goal(s, m, o), m->sam.side, tensor_real(host[FIRST_TARGET]) + o * side * side, side);
+        target_fill(prompt_goal(s, m, o), m->sam.side, tensor_real(host[FIRST_TARGET]) + o * side * side,
+                    side);
         tensor_i32(host[FIRST_OF])[o] = (int32_t)(o / s->batch->each);
     }
 }

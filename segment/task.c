@@ -245,9 +245,8 @@ static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *
     *out = *batch;
     out->goal_mask = goal;
     for (int64_t o = 0; o < (int64_t)batch->n * batch->each; o++) {
-        Rng r = rng_sub(
-            rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[o / batch->each]),
-            (uint32_t)(o % batch->each));
+        Rng r = rng_sub(rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[o / batch->each]),
+                        (uint32_t)(o % batch->each));
         int64_t down = quarter + (int64_t)rng_below(&r, (uint64_t)(2 * quarter + 1)),
                 right = quarter + (int64_t)rng_below(&r, (uint64_t)(2 * quarter + 1));
         const uint8_t *from = batch->mask + o * square;

@@ -275,6 +275,12 @@ static void test_what_else_speaks(void **state) {
     verdict_make(&v, &r);
     assert_int_equal(finding_of(&v, "Losses")->tone, TONE_AGAINST);
     has(finding_of(&v, "Losses")->text, "p below 0.0001");
+    s->after_mean[FIGURE_lira_auc] = (Interval){0.52, NAN, NAN};
+    verdict_make(&v, &r);
+    assert_int_equal(finding_of(&v, "Attack on each sample")->tone, TONE_LIKE);
+    s->after_mean[FIGURE_lira_auc] = (Interval){0.8, NAN, NAN};
+    verdict_make(&v, &r);
+    assert_int_equal(finding_of(&v, "Attack on each sample")->tone, TONE_AGAINST);
     audits_close(s);
 }
 

@@ -41,9 +41,12 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
         if (!(fine = feed_next(&f, &b, e))) break;
         unlearn_zero(u);
         unlearn_loss(u, b, true, -1);
-        double most = -u->loss;
-        comm_sum(&most, 1);
-        if (most < bound) fine = descent_update(&d, e);
+        double sum[] = {-u->loss, (double)u->images};
+        comm_sum(sum, COUNT(sum));
+        if (isfinite(sum[0]) && sum[0] >= bound)
+            u->passes += sum[1];
+        else /* what is not finite is an error there */
+            fine = descent_update(&d, e);
         if (fine && stops && (i + 1) % f.steps == 0) fine = enough(u, &done, e);
     }
     descent_close(&d);

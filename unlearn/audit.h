@@ -16,7 +16,7 @@
     X(REAL, relearn_margin, "audit.relearn_margin", "5", 0, 100, "",                                         \
       "relearning: done this many percent below the score of before")                                        \
     X(REAL, relearn_few, "audit.relearn_few", "0.1", 0, 1, "",                                               \
-      "relearning on forgotten samples: this share of them, one at least")             \
+      "relearning on forgotten samples: this share of them, one at least")                                   \
     X(BOOL, quantise, "audit.quantise", "true", 0, 0, "", "measure again with weights of 8 and 4 bits")      \
     X(BOOL, probe, "audit.probe", "true", 0, 0, "", "linear probe of the features")                          \
     X(INT, probe_folds, "audit.probe_folds", "5", 2, 100, "", "parts of its cross-validation")               \
@@ -47,7 +47,8 @@ extern const RecipeTable audit_table;
     X(chance, "probe's chance", "%", "the same by guessing the commonest")                                   \
     X(relearn, "relearning", "updates",                                                                      \
       "updates on retained samples until the forgotten are known as before")                                 \
-    X(relearn_few, "relearning, few", "updates", "updates on a few of the forgotten until all are known as before")  \
+    X(relearn_few, "relearning, few", "updates",                                                             \
+      "updates on a few of the forgotten until all are known as before")                                     \
     X(ua_int8, "UA, 8 bits", "%", "UA with weights of 8 bits")                                               \
     X(ra_int8, "RA, 8 bits", "%", "RA with weights of 8 bits")                                               \
     X(mia_int8, "MIA, 8 bits", "%", "MIA with weights of 8 bits")                                            \
@@ -64,7 +65,8 @@ extern const RecipeTable audit_table;
     X(lira_auc, "U-LiRA AUC", "", "per-example attack with shadow models; 0.5: nothing found")               \
     X(lira_tpr, "U-LiRA TPR", "%", "found by it when one in 100 is accused")                                 \
     X(seconds, "time", "s", "what unlearning took")                                                          \
-    X(rte, "time ratio", "%", "of what retraining took")
+    X(rte, "time ratio", "%", "of what retraining took")                                                     \
+    X(work, "work ratio", "%", "samples that went forward and backward, of those of retraining")
 
 #define AUDIT_ENUM(key, name, unit, about) FIGURE_##key,
 typedef enum { AUDIT_FIGURES(AUDIT_ENUM) FIGURES } Figure;

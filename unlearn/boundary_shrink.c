@@ -48,6 +48,8 @@ static void neighbours(Unlearn *u, Task *teacher, const Batch *b, double epsilon
     step_begin(s);
     params_begin(&teacher->params);
     s->training = false;
+    s->sample = b->id;
+    s->batch = b;
     s->recording = s->want_image = true;
     tape_backward(s, teacher->class->loss(teacher, s, b, NULL), 1);
     s->want_image = false;

@@ -21,15 +21,25 @@ void descent_close(Descent *d) {
     *d = (Descent){0};
 }
 
+static bool is_free(const Descent *d, int64_t i) {
+    return (!d->mask || d->mask[i] != 0) && (!d->u->keep || d->u->keep[i] != 0);
+}
+
+/* What does not move has no part in the norm that is clipped. */
+static void gradient_mask(Descent *d) {
+    const Params *p = &d->u->task->params;
+    for (int64_t i = 0; i < p->trained; i++)
+        if (!is_free(d, i)) p->grad[i] = 0;
+}
+
 /* Weight decay and momentum move what has no gradient: what shall stay is put back, and its moments with it
  * (SalUn's code since its second release). */
 static void mask_apply(Descent *d) {
     const Params *p = &d->u->task->params;
     const real *origin = d->u->origin, *keep = d->u->keep;
     for (int64_t i = 0; i < p->trained; i++) {
-        bool pruned = keep && keep[i] == 0, stays = d->mask && d->mask[i] == 0;
-        if (!pruned && !stays) continue;
-        p->value[i] = pruned ? 0 : origin[i];
+        if (is_free(d, i)) continue;
+        p->value[i] = keep && keep[i] == 0 ? 0 : origin[i];
         d->optim.first[i] = 0;
         if (d->optim.second) d->optim.second[i] = 0;
     }
@@ -50,6 +60,7 @@ bool descent_update(Descent *d, Error *e) {
     Unlearn *u = d->u;
     const Params *p = &u->task->params;
     if (!unlearn_sum(u, e)) return false;
+    if (d->mask || u->keep) gradient_mask(d);
     double lr = d->set.lr * d->factor, scale = 1;
     if (d->set.schedule && d->updates)
         lr *= 0.5 * (1 + cos(3.14159265358979323846 * (double)d->done / (double)d->updates));

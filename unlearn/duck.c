@@ -44,6 +44,7 @@ typedef struct Duck {
     Goal *goal;     /* [count of the forgotten], by id */
     int64_t goals;
     Feed retain, forget;
+    int64_t ratio; /* retained batches to a forgotten one: no more than there are */
     Descent d;
 } Duck;
 
@@ -163,7 +164,7 @@ static bool pass(Duck *k, double forget, double retain, Error *e) {
     const Batch *f;
     for (int64_t i = 0; i < k->forget.steps; i++) {
         if (!feed_next(&k->forget, &f, e)) return false;
-        for (int64_t j = 0; j < k->set->ratio; j++)
+        for (int64_t j = 0; j < k->ratio; j++)
             if (!update(k, f, forget, retain, e)) return false;
     }
     return true;
@@ -179,7 +180,7 @@ static bool enough(Duck *k, bool *yes, Error *e) {
 
 static bool descend(Duck *k, const DescentSettings *set, double forget, double retain, bool stops, Error *e) {
     bool done = false;
-    if (!descent_open(&k->d, k->u, set, set->epochs * k->forget.steps * k->set->ratio, e)) return false;
+    if (!descent_open(&k->d, k->u, set, set->epochs * k->forget.steps * k->ratio, e)) return false;
     bool fine = true;
     for (int64_t i = 0; i < set->epochs && fine && !done; i++)
         fine = pass(k, forget, retain, e) && (!stops || enough(k, &done, e));
@@ -194,11 +195,13 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
     recovery.epochs = set->recovery;
     recovery.lr = set->recovery_lr;
     recovery.schedule = 1;
-    bool fine = comm_agree(centroids_make(&k, e) && goals_choose(&k, e), e) &&
+    bool fine = unlearn_has_aim(u, "duck", e) &&
+                comm_agree(centroids_make(&k, e) && goals_choose(&k, e), e) &&
                 feed_open(&k.retain, u, SET_RETAIN, FEED_TRAIN, 0, e) &&
-                feed_open(&k.forget, u, SET_FORGET, FEED_TRAIN, 0, e) &&
-                descend(&k, DESCENT_OF(set), set->forget_weight, set->retain_weight, true, e) &&
-                (!recovery.epochs || descend(&k, &recovery, set->forget_weight / 10, 1, false, e));
+                feed_open(&k.forget, u, SET_FORGET, FEED_TRAIN, 0, e);
+    k.ratio = set->ratio < k.retain.steps ? set->ratio : k.retain.steps;
+    fine = fine && descend(&k, DESCENT_OF(set), set->forget_weight, set->retain_weight, true, e) &&
+           (!recovery.epochs || descend(&k, &recovery, set->forget_weight / 10, 1, false, e));
     feed_close(&k.forget);
     feed_close(&k.retain);
     mem_free(k.centroid);

@@ -59,6 +59,27 @@ static void draw_near(I2i *x, const Batch *b, const Batch *of, double weight) {
     unlearn_backward(u, op_mse(s, u->task->class->latent(u->task, s, b), to, NULL, NULL), weight, b);
 }
 
+/* What the first gradient does not reach is the decoder's: it stays as it is. A rank that had no sample takes
+ * the others' word. */
+static bool mask_make(I2i *x, Error *e) {
+    const Params *p = &x->u->task->params;
+    size_t bytes = (size_t)p->count * sizeof(double);
+    double *reached = mem_get(bytes);
+    if (!comm_agree(reached ? true : error_memory(e, bytes), e)) {
+        mem_free(reached);
+        return false;
+    }
+    for (int i = 0; i < p->count; i++) reached[i] = p->list[i]->tensor.grad && !p->list[i]->tensor.grad_fresh;
+    comm_most(reached, p->count);
+    for (int i = 0; i < p->count; i++) {
+        const Tensor *t = &p->list[i]->tensor;
+        for (int64_t k = 0; k < tensor_count(t) && reached[i] > 0; k++)
+            x->mask[tensor_real(t) - p->value + k] = 1;
+    }
+    mem_free(reached);
+    return true;
+}
+
 static bool update(I2i *x, uint32_t round, Error *e) {
     Unlearn *u = x->u;
     const Batch *r, *f;
@@ -73,15 +94,7 @@ static bool update(I2i *x, uint32_t round, Error *e) {
         noise_make(x, f, round, noise.image.data);
         draw_near(x, f, &noise, x->set->alpha);
     }
-    /* What no gradient reaches is the decoder's: it stays as it is. */
-    Params *p = &u->task->params;
-    for (int i = 0; i < p->count; i++) {
-        const Tensor *t = &p->list[i]->tensor;
-        if (!t->grad || t->grad->grad_fresh) continue;
-        real *at = x->mask + (tensor_real(t) - p->value);
-        for (int64_t k = 0; k < tensor_count(t); k++) at[k] = 1;
-    }
-    return descent_update(&x->d, e);
+    return (x->d.done || mask_make(x, e)) && descent_update(&x->d, e);
 }
 
 static bool run(Unlearn *u, const void *settings, Error *e) {

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* ------------------------------------------------------------------------------------ distributions --- */
+/* ------------------------------------------------------------------------------------- distributions --- */
 
 /* Continued fraction of the incomplete beta function, DLMF 8.17.22, by Lentz's method as Thompson and Barnett
  * 1986 have it; converges fast for x < (a + 1) / (a + b + 2). */
@@ -87,7 +87,7 @@ double student_quantile(double p, double freedom) {
     return freedom > 0 ? quantile(student_tail, freedom, p) : NAN;
 }
 
-/* ---------------------------------------------------------------------------------------- intervals --- */
+/* ----------------------------------------------------------------------------------------- intervals --- */
 
 static bool level_check(double level, Error *e) {
     if (level > 0 && level < 1) return true;

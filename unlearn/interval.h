@@ -23,7 +23,7 @@ bool interval_wilson(Interval *out, int64_t hits, int64_t n, double level, Error
 bool interval_bootstrap(Interval *out, const double *x, int64_t n, int draws, double level, uint64_t seed,
                         Error *e);
 
-/* x with P(X <= x) = p, 0 < p < 1, to 1e-14 relative or better where that is not tiny; NaN elsewhere: for a
+/* x with P(X <= x) = p, 0 < p < 1, within 1e-9 of itself (tests/test_audit_stats.c); NaN for other p: for a
  * standard normal X and for Student's t with `freedom` > 0 degrees of freedom. */
 double normal_quantile(double p);
 double student_quantile(double p, double freedom);

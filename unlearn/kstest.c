@@ -4,10 +4,11 @@
 #include "unlearn/numbers.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static const double PI = 3.14159265358979323846;
 
-/* Below 1.18 the alternating series is slow; Jacobi's transform of it is not (DLMF 20.7.32). Either side,
+/* Below 1.18 the alternating series is slow; Jacobi's transform of it is not (DLMF 20.7(viii)). Either side,
  * eight terms are beyond double precision. */
 double ks_tail(double x) {
     double sum = 0;
@@ -20,32 +21,59 @@ double ks_tail(double x) {
     return sum;
 }
 
-/* Both sorted. The functions are compared only where a run of equal numbers ends in both. */
-static double largest_distance(const double *a, int64_t n, const double *b, int64_t m) {
-    double d = 0;
+/* n m times the largest distance. Both sorted; the functions are compared only where a run of equal numbers
+ * ends in both. */
+static int64_t largest_distance(const double *a, int64_t n, const double *b, int64_t m) {
+    int64_t d = 0;
     for (int64_t i = 0, j = 0; i < n && j < m;) {
         double x = a[i] < b[j] ? a[i] : b[j];
         while (i < n && a[i] == x) i++;
         while (j < m && b[j] == x) j++;
-        d = fmax(d, fabs((double)i / (double)n - (double)j / (double)m));
+        if (llabs(i * m - j * n) > d) d = llabs(i * m - j * n);
     }
     return d;
+}
+
+/* The two samples in order are a path on a grid from (0, 0) to (n, m), all equally likely. share[j] is the
+ * share of the paths to (i, j) that have been as far as d from the diagonal: of those, i in i + j come from
+ * (i - 1, j). After Kim and Jennrich 1973; nothing is subtracted, so small shares keep their digits.
+ * share [m + 1]: room, zeroed. */
+static double path_share(double *share, int64_t n, int64_t m, int64_t d) {
+    for (int64_t i = 0; i <= n; i++)
+        for (int64_t j = 0; j <= m; j++) {
+            double before = j > 0 ? share[j - 1] : 0;
+            if (llabs(i * m - j * n) >= d)
+                share[j] = 1;
+            else if (i + j > 0)
+                share[j] = (share[j] * (double)i + before * (double)j) / (double)(i + j);
+        }
+    return share[m];
 }
 
 static bool samples_check(const double *a, int64_t n, const double *b, int64_t m, Error *e) {
     return numbers_check("the first sample", a, n, 1, e) && numbers_check("the second sample", b, m, 1, e);
 }
 
+static bool sorted_test(KsTest *out, const double *a, int64_t n, const double *b, int64_t m, Error *e) {
+    int64_t d = largest_distance(a, n, b, m);
+    double nm = (double)n * (double)m;
+    out->d = (double)d / nm;
+    out->exact = out->p = ks_tail(out->d * sqrt(nm / (double)(n + m)));
+    if (nm > KS_EXACT) return true;
+    double *share = mem_zero((size_t)m + 1, sizeof *share);
+    if (!share) return error_memory(e, ((size_t)m + 1) * sizeof *share);
+    out->exact = path_share(share, n, m, d);
+    mem_free(share);
+    return true;
+}
+
 bool ks_test(KsTest *out, const double *a, int64_t n, const double *b, int64_t m, Error *e) {
     if (!samples_check(a, n, b, m, e)) return false;
     double *x = numbers_sorted(a, n, e), *y = x ? numbers_sorted(b, m, e) : NULL;
-    if (y) {
-        out->d = largest_distance(x, n, y, m);
-        out->p = ks_tail(out->d * sqrt((double)n * (double)m / (double)(n + m)));
-    }
+    bool ok = y && sorted_test(out, x, n, y, m, e);
     mem_free(x);
     mem_free(y);
-    return y != NULL;
+    return ok;
 }
 
 /* ---------------------------------------------------------------------------------------- histograms --- */

@@ -2,11 +2,11 @@
  * shadow models that had it and of those that had not are taken for two normal distributions; a model under
  * attack is asked in which of them its own value lies.
  *
- * LiRA (Carlini et al. 2022, section V) asks whether a model was trained on an example. U-LiRA (Hayes et al.
- * 2024, section 4) asks whether an unlearned model still shows it: "in" are then shadow models that were
- * trained on the example and unlearned it by the method under test, "out" those that never had it (and
- * unlearned something else); the numbers are the same. An attack per example as here, not one for the whole
- * population, is what finds the examples that a method fails on. */
+ * LiRA (Carlini et al. 2022) asks whether a model was trained on an example. U-LiRA (Hayes et al. 2024) asks
+ * whether an unlearned model still shows it: "in" are then shadow models that were trained on the example and
+ * unlearned it by the method under test, "out" those that never had it (and unlearned something else); the
+ * numbers are the same. An attack per example as here, not one for the whole population, is what finds the
+ * examples that a method fails on. */
 #ifndef LETHE_UNLEARN_LIRA_H
 #define LETHE_UNLEARN_LIRA_H
 
@@ -26,9 +26,8 @@ typedef enum {
 
 enum {
     LIRA_LEAST = 2, /* values of a kind that each example needs */
-    LIRA_OWN =
-        32 /* from so many of a kind for every example, each has its own spread; below, all share the
-              pooled one, since a spread from few values is noise (Carlini et al. 2022, section VI-C) */
+    LIRA_OWN = 32   /* from so many of a kind for every example, each has its own spread; below, all share the
+                       pooled one, since a spread from few values is noise (Carlini et al. 2022) */
 };
 #define LIRA_LEAST_SPREAD 1e-6 /* where all values of an example are equal */
 

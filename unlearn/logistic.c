@@ -36,8 +36,7 @@ static double dot(const double *a, const double *b, int n) {
     return sum;
 }
 
-/* --------------------------------------------------------------------------------- the loss to minimise ---
- */
+/* ------------------------------------------------------------------------------ the loss to minimise --- */
 
 /* Two classes: log(1 + e^z) - label z, without overflow. */
 static double loss_of_two(double z, int label, double *residual) {
@@ -98,8 +97,7 @@ static double loss_and_gradient(void *self, const double *w, double *g) {
     return (sum + 0.5 * f->l2 * squares) / (double)f->n;
 }
 
-/* --------------------------------------------------------------------------------------------- fitting ---
- */
+/* ------------------------------------------------------------------------------------------- fitting --- */
 
 /* seen [classes]: room, zeroed. */
 static bool labels_check(const LogisticData *d, uint8_t *seen, Error *e) {
@@ -206,8 +204,7 @@ bool logistic_fit(Logistic *m, const LogisticData *data, const LogisticSettings 
     return ok;
 }
 
-/* ------------------------------------------------------------------------------------------- answering ---
- */
+/* ----------------------------------------------------------------------------------------- answering --- */
 
 static double logit_of(const Logistic *m, const double *x, int k) {
     double z = m->weight[(int64_t)m->rows * m->columns + k];

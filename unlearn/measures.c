@@ -38,8 +38,7 @@ bool predictions_check(const char *what, const Predictions *p, bool labels, Erro
     return true;
 }
 
-/* ------------------------------------------------------------------------------------------- one sample ---
- */
+/* ---------------------------------------------------------------------------------------- one sample --- */
 
 void measure_softmax(const double *logit, int classes, double *prob) {
     double top = logit[0], sum = 0;
@@ -86,8 +85,7 @@ double measure_js(const double *p, const double *q, int classes) {
     return fmax(sum, 0);
 }
 
-/* ----------------------------------------------------------------------------------------- many samples ---
- */
+/* -------------------------------------------------------------------------------------- many samples --- */
 
 bool measure_logit_confidences(double *out, const double *logit, const int32_t *label, int64_t n, int classes,
                                Error *e) {
@@ -138,8 +136,7 @@ bool measure_activation_distance(double *out, const Predictions *unlearned, cons
     return true;
 }
 
-/* ---------------------------------------------------------------------------------------- of accuracies ---
- */
+/* ------------------------------------------------------------------------------------- of accuracies --- */
 
 static bool share_check(const char *what, double x, Error *e) {
     if (x >= 0 && x <= 1) return true;

@@ -4,8 +4,21 @@
 
 #define METHODS(X)                                                                                           \
     X(retrain)                                                                                               \
-    X(fine_tune) X(ascent) X(neggrad) X(random_label) X(bad_teacher) X(scrub) X(ssd) X(l1_sparse) X(prune)   \
-        X(salun) X(boundary_shrink) X(boundary_expand) X(duck) X(slug) X(i2i)
+    X(fine_tune)                                                                                             \
+    X(ascent)                                                                                                \
+    X(neggrad)                                                                                               \
+    X(random_label)                                                                                          \
+    X(bad_teacher)                                                                                           \
+    X(scrub)                                                                                                 \
+    X(ssd)                                                                                                   \
+    X(l1_sparse)                                                                                             \
+    X(prune)                                                                                                 \
+    X(salun)                                                                                                 \
+    X(boundary_shrink)                                                                                       \
+    X(boundary_expand)                                                                                       \
+    X(duck)                                                                                                  \
+    X(slug)                                                                                                  \
+    X(i2i)
 
 #define DECLARE(name) extern const Method method_##name;
 METHODS(DECLARE)
@@ -49,8 +62,19 @@ bool method_check(const Method *m, const Unlearn *u, Error *e) {
     return true;
 }
 
+/* Nothing of a run before: neither weights, nor zeros that shall stay, nor what keys drop path. */
+static void run_afresh(Unlearn *u) {
+    unlearn_restore(u);
+    mem_free(u->keep);
+    u->keep = NULL;
+    u->index = u->updates = u->planned = 0;
+    u->passes = 0;
+}
+
 bool method_run(const Method *m, Unlearn *u, const void *settings, Error *e) {
     if (!method_check(m, u, e)) return false;
+    run_afresh(u);
+    if (m->run(u, settings, e)) return true;
     unlearn_restore(u);
-    return m->run(u, settings, e) ? true : error_prefix(e, "%s", m->name);
+    return error_prefix(e, "%s", m->name);
 }

@@ -92,7 +92,7 @@ bool probe_features(ProbeResult *out, const double *x, const int32_t *label, int
     return ok;
 }
 
-/* ---------------------------------------------------------------------------- an attack on losses --- */
+/* ------------------------------------------------------------------------------- an attack on losses --- */
 
 /* Losses [2 each], forgotten ones first, from a random part of both sides. order: room for the larger. */
 static void losses_draw(double *x, int32_t *label, uint32_t *order, int64_t each, const double *side[2],

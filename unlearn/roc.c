@@ -30,10 +30,8 @@ static bool scores_check(const double *score, const uint8_t *positive, int64_t n
 /* One more point of the curve: `yes` positives and `no` negatives lie at or above the threshold. */
 static void point_add(Roc *r, int64_t yes, int64_t no) {
     double tpr = (double)yes / (double)r->positives, fpr = (double)no / (double)r->negatives;
-    for (int i = 0; i < ROC_RATES; i++) {
-        /* 0.01 of 2900 negatives is 29, not the 28.999999999999996 of doubles. */
-        if ((double)no <= floor(roc_rate[i] * (double)r->negatives + 1e-9)) r->tpr[i] = tpr;
-    }
+    for (int i = 0; i < ROC_RATES; i++)
+        if ((double)no <= roc_rate[i] * (double)r->negatives) r->tpr[i] = tpr;
     r->best = fmax(r->best, 0.5 * (tpr + 1 - fpr));
 }
 

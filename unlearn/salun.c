@@ -2,7 +2,7 @@
  * samples: those with the greatest gradient of their loss. The sum over batches is signed and its size taken
  * once, at the end, and all tensors are ranked together, as the code does. Soft (its appendix and code): no
  * mask; instead, after each update the displacement is shrunk so that a share of the weights, falling from
- * `share` to 0 over the run, is back where it was. */
+ * 1 - `share` to 0 over the run, is back where it was. */
 #include "core/comm.h"
 #include "unlearn/method.h"
 #include "unlearn/relabel.h"
@@ -28,12 +28,18 @@ static void add(void *self, const real *grad, double samples) {
     vector_add(((void **)self)[1], grad, 1, u->task->params.trained);
 }
 
-/* x [n] becomes 1 for the `share` greatest of |x|, else 0. */
+/* x [n] becomes 1 for the `share` greatest of |x|, else 0. Of equals the first: many a gradient is 0, and
+ * were the least of the greatest 0, too, all would move. */
 static bool mask_greatest(real *x, int64_t n, double share, Error *e) {
-    int64_t moves = (int64_t)(share * (double)n);
+    int64_t moves = (int64_t)(share * (double)n), greater = 0;
     real least = INFINITY;
     if (moves > 0 && !vector_rank(x, NULL, n, n - moves, &least, e)) return false;
-    for (int64_t i = 0; i < n; i++) x[i] = real_abs(x[i]) >= least;
+    for (int64_t i = 0; i < n; i++) greater += real_abs(x[i]) > least;
+    for (int64_t i = 0, equals = moves - greater; i < n; i++) {
+        bool equal = real_abs(x[i]) == least && equals > 0;
+        equals -= equal;
+        x[i] = equal || real_abs(x[i]) > least;
+    }
     return true;
 }
 

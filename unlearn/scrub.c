@@ -1,6 +1,7 @@
 /* SCRUB (Kurmanji et al. 2023): away from the old model's outputs on the forgotten samples, in passes of
  * their own, by turns with passes that stay close to them on the retained ones: gamma L + alpha KL. SCRUB+R,
- * for privacy, goes back to the pass after which the forgotten are known as well as unseen samples are. */
+ * for privacy, goes back to the pass after which the forgotten were known as well as the model at the end,
+ * which has forgotten too much, knows unseen samples: the weights after each pass are kept until then. */
 #include "core/comm.h"
 #include "unlearn/method.h"
 #include "unlearn/vector.h"
@@ -18,11 +19,17 @@
     X(REAL3, drops, "unlearn.scrub.drops", "[5, 8, 9]", 0, 1000, "",                                         \
       "passes after which the rate is a tenth")                                                              \
     X(BOOL, rewind, "unlearn.scrub.rewind", "false", 0, 0, "",                                               \
-      "SCRUB+R: take the pass whose forgotten score is nearest that of unseen samples (unlearn.validation)")
+      "SCRUB+R: back to the pass whose forgotten score is nearest that of unseen samples at the end")
 typedef struct ScrubSettings {
     RECIPE_MEMBERS(SCRUB_FIELDS)
 } ScrubSettings;
 RECIPE_TABLE(scrub_table, "Unlearning: SCRUB", ScrubSettings, SCRUB_FIELDS);
+
+/* Of one pass. */
+typedef struct Kept {
+    real *value;  /* the weights after it */
+    double score; /* of the forgotten */
+} Kept;
 
 typedef struct Scrub {
     Unlearn *u;
@@ -30,8 +37,8 @@ typedef struct Scrub {
     Task teacher;
     Feed retain, forget;
     Descent d;
-    real *kept; /* rewind: values after the pass that was nearest so far */
-    double unseen, nearest;
+    Kept *kept; /* rewind: [passes] */
+    int64_t passes;
 } Scrub;
 
 static Tensor *distance(Scrub *s, const Batch *b) {
@@ -60,30 +67,41 @@ static bool retain_one(Scrub *s, Error *e) {
     return descent_update(&s->d, e);
 }
 
-/* SCRUB+R: keeps these weights if they are the nearest so far. */
+static bool rewind_begin(Scrub *s, Error *e) {
+    s->kept = mem_zero((size_t)s->set->epochs + 1, sizeof *s->kept);
+    if (!comm_agree(s->kept ? true : error_memory(e, sizeof *s->kept), e)) return false;
+    return unlearn_has_aim(s->u, "unlearn.scrub.rewind", e);
+}
+
 static bool remember(Scrub *s, Error *e) {
     const Params *p = &s->u->task->params;
+    size_t bytes = (size_t)p->values * sizeof(real);
     UnlearnScore now;
     if (!unlearn_score(s->u, SET_FORGET, &now, e)) return false;
-    double off = fabs(now.value - s->unseen);
-    if (off >= s->nearest) return true;
-    s->nearest = off;
-    memcpy(s->kept, p->value, (size_t)p->values * sizeof *s->kept);
+    real *value = mem_get(bytes);
+    if (!comm_agree(value ? true : error_memory(e, bytes), e)) {
+        mem_free(value);
+        return false;
+    }
+    memcpy(value, p->value, bytes);
+    s->kept[s->passes++] = (Kept){value, now.value};
     return true;
 }
 
-static bool rewind_begin(Scrub *s, Error *e) {
-    UnlearnScore aim;
-    s->kept = vector_new(s->u->task->params.values, e);
-    s->nearest = INFINITY;
-    if (!comm_agree(s->kept != NULL, e) || !unlearn_aim(s->u, "unlearn.scrub.rewind", &aim, e)) return false;
-    s->unseen = aim.value;
+static bool go_back(Scrub *s, Error *e) {
+    const Kept *best = s->kept;
+    UnlearnScore unseen;
+    if (!s->passes) return true;
+    if (!unlearn_aim(s->u, "unlearn.scrub.rewind", &unseen, e)) return false;
+    for (const Kept *k = best; k < s->kept + s->passes; k++)
+        if (fabs(k->score - unseen.value) < fabs(best->score - unseen.value)) best = k;
+    memcpy(s->u->task->params.value, best->value, (size_t)s->u->task->params.values * sizeof(real));
     return true;
 }
 
 static bool pass(Scrub *s, int64_t epoch, Error *e) {
     for (int k = 0; k < 3; k++)
-        if (s->set->drops[k] > 0 && (double)epoch + 1 == s->set->drops[k] + 1) s->d.factor *= 0.1;
+        if (s->set->drops[k] > 0 && epoch == (int64_t)ceil(s->set->drops[k])) s->d.factor *= 0.1;
     for (int64_t i = 0; i < s->forget.steps && epoch < s->set->max_epochs; i++)
         if (!forget_one(s, e)) return false;
     for (int64_t i = 0; i < s->retain.steps; i++)
@@ -101,8 +119,8 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
         descent_open(&s.d, u, DESCENT_OF(set), max * s.forget.steps + set->epochs * s.retain.steps, e) &&
         (!set->rewind || rewind_begin(&s, e));
     for (int64_t i = 0; i < set->epochs && fine; i++) fine = pass(&s, i, e);
-    if (fine && s.kept)
-        memcpy(u->task->params.value, s.kept, (size_t)u->task->params.values * sizeof *s.kept);
+    fine = fine && go_back(&s, e);
+    for (int64_t i = 0; i < s.passes; i++) mem_free(s.kept[i].value);
     mem_free(s.kept);
     descent_close(&s.d);
     feed_close(&s.forget);

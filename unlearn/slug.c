@@ -145,7 +145,8 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
     s.retain = vector_new(n, e);
     s.layer = mem_get(bytes);
     bool fine = s.forget && s.retain && (s.layer || error_memory(e, bytes));
-    fine = comm_agree(fine, e) && unlearn_gradient(u, SET_FORGET, FEED_PLAIN, 0, s.forget, NULL, NULL, e) &&
+    fine = comm_agree(fine, e) && unlearn_has_aim(u, "slug", e) &&
+           unlearn_gradient(u, SET_FORGET, FEED_PLAIN, 0, s.forget, NULL, NULL, e) &&
            unlearn_gradient(u, SET_RETAIN, FEED_PLAIN, 0, s.retain, NULL, NULL, e) && search(&s, e);
     mem_free(s.forget);
     mem_free(s.retain);

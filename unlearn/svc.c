@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CACHE_MB = 100
-}; /* 20 000 samples were no faster with 400, and slower with 1700: pages cost more than kernels */
+/* 20 000 samples were no faster with 400, and slower with 1700: fresh pages cost more than kernels. */
+enum { CACHE_MB = 100 };
 
 const char *svc_feature_name(SvcFeature f) {
     static const char *const name[] = {"confidence", "correctness", "entropy", "modified entropy",
@@ -58,8 +57,7 @@ static int64_t count_label(const struct svm_model *m, const Rows *r, int64_t fir
     return hits;
 }
 
-/* ------------------------------------------------------------------------------------------ the attack ---
- */
+/* ---------------------------------------------------------------------------------------- the attack --- */
 
 static bool points_check(const char *what, SvcPoints p, int columns, Error *e) {
     if (p.n < 1) return error_set(e, ERROR_VALUE, "%s: there are none", what);
@@ -117,7 +115,7 @@ bool svc_attack(SvcResult *out, SvcPoints retained, SvcPoints test, SvcPoints fo
     return ok;
 }
 
-/* ------------------------------------------------------------------------------------------- features --- */
+/* ------------------------------------------------------------------------------------------ features --- */
 
 static double correctness(const double *prob, int classes, int label) {
     int top = 0;

@@ -134,16 +134,20 @@ bool unlearn_score(Unlearn *u, UnlearnSet set, UnlearnScore *out, Error *e) {
     return true;
 }
 
+bool unlearn_has_aim(const Unlearn *u, const char *who, Error *e) {
+    if (u->world->whole || u->world->count[SET_VALID]) return true;
+    return error_set(e, ERROR_VALUE,
+                     "%s looks at unseen samples to know when to stop: give data.test, and "
+                     "unlearn.validation above 0",
+                     who);
+}
+
 bool unlearn_aim(Unlearn *u, const char *who, UnlearnScore *out, Error *e) {
+    if (!unlearn_has_aim(u, who, e)) return false;
     if (u->world->whole) {
         *out = (UnlearnScore){"score", 0, true};
         return true;
     }
-    if (!u->world->count[SET_VALID])
-        return error_set(e, ERROR_VALUE,
-                         "%s looks at unseen samples to know when to stop: give data.test, and "
-                         "unlearn.validation above 0",
-                         who);
     return unlearn_score(u, SET_VALID, out, e);
 }
 

@@ -56,7 +56,8 @@ typedef struct Method Method; /* unlearn/method.h */
 typedef struct UnlearnWorld {
     void *self;
     int64_t count[SETS]; /* samples; 0: there is no such set */
-    bool whole;          /* no retained sample is of a class that a forgotten one has */
+    bool whole; /* no retained sample is of a class that a forgotten one has, and the model answers with
+                   classes */
     /* Batches of a set. */
     bool (*source)(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uint64_t seed, Source *out,
                    Error *e);
@@ -135,8 +136,10 @@ typedef struct UnlearnScore {
 } UnlearnScore;
 bool unlearn_score(Unlearn *u, UnlearnSet set, UnlearnScore *out, Error *e);
 /* The score that forgotten samples are to have: 0 where their classes are forgotten whole, since a model that
- * never saw one does not answer with it; else that of unseen samples. An error, which speaks of `who`, where
- * there are none to look at. */
+ * never saw one does not answer with it; else that of unseen samples, by the model as it stands. An error,
+ * which speaks of `who`, where there are none to look at; unlearn_has_aim asks that alone, before work is
+ * done. */
+bool unlearn_has_aim(const Unlearn *u, const char *who, Error *e);
 bool unlearn_aim(Unlearn *u, const char *who, UnlearnScore *out, Error *e);
 /* Is `now` as far from knowing as `aim`, or farther? */
 bool unlearn_reached(const UnlearnScore *now, const UnlearnScore *aim);

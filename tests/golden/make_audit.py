@@ -104,6 +104,7 @@ def two_samples(rng):
         put(f"ks.{i}.b", b)
         put(f"ks.{i}.d", d)
         put(f"ks.{i}.p", special.kolmogorov(d * np.sqrt(len(a) * len(b) / (len(a) + len(b)))))
+        put(f"ks.{i}.exact", stats.ks_2samp(a, b, method="exact").pvalue)
         put(f"ks.{i}.js20", distance.jensenshannon(*h))
     x = np.array([0.05, 0.2, 0.5, 0.8, 1.0, 1.17, 1.19, 1.5, 2.0, 3.0, 5.0])
     put("kolmogorov.x", x)
@@ -208,9 +209,11 @@ def main():
     regression(rng, "logistic.1", 120, 3, 2, 1.0, False)
     regression(rng, "logistic.2", 90, 8, 3, 0.1, True)
     regression(rng, "logistic.3", 100, 1, 2, 1.0, False)
-    versions = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__}
+    versions = f"scikit-learn {sklearn.__version__}, scipy {scipy.__version__}, numpy {np.__version__}"
     print(versions)
-    save_file(out, folder / "audit_reference.safetensors", metadata=versions)
+    path = folder / "audit_reference.safetensors"
+    save_file(out, path, metadata={"versions": versions})  # one key: more come in no fixed order
+    path.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+#include "cli/grid.h"
+
+#include "core/json.h"
+#include "unlearn/measures.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CELL = 1 << 14 };
+
+/* ---- a cell's file ---- */
+
+static bool cell_path(const Grid *g, int method, int seed, char path[FILE_PATH], Error *e) {
+    char inside[100];
+    snprintf(inside, sizeof inside, "cells/%s-%d.json", g->method[method]->name, seed + 1);
+    return file_join(path, FILE_PATH, g->out, inside, e);
+}
+
+static bool figures_read(Json j, double figure[FIGURES], Error *e) {
+    for (int i = 0; i < FIGURES; i++) {
+        Json v = json_get(j, figure_row[i].key);
+        figure[i] = NAN;
+        if (json_exists(v) && !json_number(v, -1e300, 1e300, &figure[i], e)) return false;
+    }
+    return true;
+}
+
+bool grid_read(Grid *g, int method, int seed, Error *e) {
+    char path[FILE_PATH];
+    JsonFile *f = NULL;
+    const char *why = "";
+    GridCell *c = &g->cell[method][seed];
+    *c = (GridCell){0};
+    if (!cell_path(g, method, seed, path, e)) return false;
+    if (file_kind(path) == FILE_NONE) return true;
+    bool fine = json_load(&f, path, CELL, e) && json_text(json_get(json_root(f), "error"), &why, e) &&
+                figures_read(json_get(json_root(f), "figures"), c->figure, e);
+    if (fine) snprintf(c->why, sizeof c->why, "%s", why);
+    c->done = fine;
+    json_close(f);
+    return fine || error_prefix(e, "remove the file to measure it anew");
+}
+
+bool grid_write(const Grid *g, int method, int seed, Error *e) {
+    char path[FILE_PATH], text[CELL];
+    const GridCell *c = &g->cell[method][seed];
+    JsonWriter w = json_writer(text, sizeof text - 1, 2);
+    json_put_open(&w, NULL, '{');
+    json_put_text(&w, "method", g->method[method]->name);
+    json_put_int(&w, "seed", seed + 1);
+    json_put_text(&w, "error", c->why);
+    json_put_open(&w, "figures", '{');
+    for (int i = 0; i < FIGURES; i++)
+        if (!isnan(c->figure[i])) json_put_real(&w, figure_row[i].key, c->figure[i]);
+    json_put_close(&w, '}');
+    json_put_close(&w, '}');
+    if (w.full) return error_set(e, ERROR_LIMIT, "a cell's figures do not fit");
+    memcpy(text + w.used, "\n", 2);
+    return cell_path(g, method, seed, path, e) && file_write(path, text, w.used + 1, e);
+}
+
+/* ---- means ---- */
+
+static bool column(const Grid *g, int method, Figure f, Interval *out, Error *e) {
+    double x[GRID_SEEDS], sum = 0;
+    int n = 0;
+    for (int s = 0; s < g->seeds; s++) {
+        const GridCell *c = &g->cell[method][s];
+        if (!c->done || c->why[0] || isnan(c->figure[f])) continue;
+        sum += x[n++] = c->figure[f];
+    }
+    *out = (Interval){n ? sum / n : NAN, NAN, NAN};
+    return n < 2 || interval_t(out, x, n, 0.95, e);
+}
+
+/* Losses have no points: their distance is in percent of retraining's (as in unlearn/audit.c). */
+static bool gap_of_means(Grid *g, int method, Error *e) {
+    static const Figure of[] = {FIGURE_ua, FIGURE_ra, FIGURE_ta, FIGURE_mia};
+    double mine[COUNT(of)], other[COUNT(of)];
+    int n = 0;
+    for (int i = 0; i < COUNT(of); i++) {
+        double x = g->mean[method][of[i]].value, y = g->mean[0][of[i]].value;
+        if (isnan(x) || isnan(y)) continue;
+        double scale = g->share || of[i] == FIGURE_mia || y == 0 ? 1 : 100 / fabs(y);
+        mine[n] = x * scale;
+        other[n++] = y * scale;
+    }
+    Interval *to = &g->mean[method][FIGURE_gap];
+    return n == 0 || method == 0 || measure_average_gap(&to->value, mine, other, n, e);
+}
+
+bool grid_average(Grid *g, Error *e) {
+    for (int m = 0; m < g->methods; m++) {
+        for (int f = 0; f < FIGURES; f++)
+            if (!column(g, m, (Figure)f, &g->mean[m][f], e)) return false;
+        if (!gap_of_means(g, m, e)) return false;
+    }
+    g->mean[0][FIGURE_work] = g->mean[0][FIGURE_rte] = (Interval){100, NAN, NAN}; /* of itself */
+    return true;
+}
+
+void grid_order(const Grid *g, int order[GRID_METHODS]) {
+    for (int i = 0; i < g->methods; i++) {
+        double gap = g->mean[i][FIGURE_gap].value;
+        int k = i;
+        order[i] = i;
+        for (; k > 1; k--) { /* those without a figure come last */
+            double before = g->mean[order[k - 1]][FIGURE_gap].value;
+            if (!isnan(before) && !(gap < before)) break;
+            if (isnan(before) && isnan(gap)) break;
+            order[k] = order[k - 1];
+        }
+        order[k] = i;
+    }
+}
+
+static void put(const Interval *i, int digits) {
+    if (isnan(i->value))
+        printf(" %14s", "-");
+    else if (isnan(i->lo))
+        printf(" %14.*f", digits, i->value);
+    else
+        printf(" %7.*f ±%5.*f", digits, i->value, digits, (i->hi - i->lo) / 2);
+}
+
+void grid_print(const Grid *g) {
+    int order[GRID_METHODS];
+    grid_order(g, order);
+    printf("\n%-18s %14s %14s %14s %14s %14s %14s\n", g->share ? "percent" : g->score, "UA", "RA", "TA",
+           "MIA", "gap", "time ratio");
+    for (int i = 0; i < g->methods; i++) {
+        const Interval *f = g->mean[order[i]];
+        const GridCell *c = g->cell[order[i]];
+        printf("%-18s", g->method[order[i]]->title);
+        if (c->why[0]) {
+            printf(" %s\n", c->why);
+            continue;
+        }
+        put(&f[FIGURE_ua], 2);
+        put(&f[FIGURE_ra], 2);
+        put(&f[FIGURE_ta], 2);
+        put(&f[FIGURE_mia], 2);
+        put(&f[FIGURE_gap], 2);
+        put(&f[FIGURE_rte], 1);
+        printf("\n");
+    }
+}
