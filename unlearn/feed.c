@@ -1,8 +1,8 @@
 #include "core/comm.h"
 #include "unlearn/unlearn.h"
 
-static int64_t batch_of(const Unlearn *u, UnlearnSet set, int64_t batch) {
-    int64_t count = u->world->count[set], ranks = comm_size();
+static int64_t batch_of(const Unlearn *u, UnlearnSet set, FeedKind kind, int64_t batch) {
+    int64_t count = u->world->count[set], ranks = kind == FEED_WHOLE ? 1 : comm_size();
     if (!batch && set == SET_FORGET) batch = u->set->forget_batch;
     if (!batch) batch = u->set->batch ? u->set->batch : u->world->train->batch;
     if (batch > count) batch = count;
@@ -11,7 +11,7 @@ static int64_t batch_of(const Unlearn *u, UnlearnSet set, int64_t batch) {
 
 bool feed_open(Feed *f, Unlearn *u, UnlearnSet set, FeedKind kind, int64_t batch, Error *e) {
     *f = (Feed){.u = u};
-    if (kind != FEED_RETRAIN) batch = batch_of(u, set, batch);
+    if (kind != FEED_RETRAIN) batch = batch_of(u, set, kind, batch);
     if (!comm_agree(u->world->source(u->world->self, set, kind, batch, u->seed, &f->source, e), e)) {
         feed_close(f);
         return false;
