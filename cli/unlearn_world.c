@@ -208,6 +208,7 @@ static bool source(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uin
     LoaderOptions o = {.set = &data,
                        .image_size = w->setup.task.image_size,
                        .batch = batch,
+                       .uneven = kind != FEED_RETRAIN,
                        .rank = alone ? 0 : comm_rank(),
                        .ranks = alone ? 1 : comm_size(),
                        .processors = comm_processors(),

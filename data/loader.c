@@ -276,7 +276,7 @@ static bool check(Loader *l, Error *e) {
     const LoaderOptions *o = &l->o;
     if (o->image_size < 1) die("loader: images of side %d", o->image_size);
     if (o->rank < 0 || o->rank >= o->ranks) die("loader: rank %d of %d", o->rank, o->ranks);
-    if (o->batch < 1 || o->batch % o->ranks != 0)
+    if (o->batch < 1 || (o->batch % o->ranks != 0 && !o->uneven))
         return error_set(e, ERROR_VALUE,
                          "train.batch is %lld, which %d ranks cannot share: make it a multiple",
                          (long long)o->batch, o->ranks);

@@ -33,6 +33,7 @@ typedef struct LoaderOptions {
     const DataSettings *set; /* copied */
     int image_size;          /* side of the samples: model.image_size */
     int64_t batch;           /* samples a step, on all ranks; a multiple of `ranks` */
+    bool uneven;             /* or not: ranks then have parts of two sizes, which may be empty; no mixing */
     int rank, ranks;         /* 0, 1: a single process */
     int processors; /* for data.workers 0: a worker a processor but one; 0: all the process may use */
     bool train;

@@ -1,12 +1,12 @@
 #include "core/comm.h"
 #include "unlearn/unlearn.h"
 
+/* Whatever the number of ranks: were it rounded for them, steps would be others. */
 static int64_t batch_of(const Unlearn *u, UnlearnSet set, int64_t batch) {
-    int64_t count = u->world->count[set], ranks = comm_size();
+    int64_t count = u->world->count[set];
     if (!batch && set == SET_FORGET) batch = u->set->forget_batch;
     if (!batch) batch = u->set->batch ? u->set->batch : u->world->train->batch;
-    if (batch > count) batch = count;
-    return (batch + ranks - 1) / ranks * ranks; /* so that the ranks can share it */
+    return batch < count ? batch : count;
 }
 
 bool feed_open(Feed *f, Unlearn *u, UnlearnSet set, FeedKind kind, int64_t batch, Error *e) {
