@@ -34,7 +34,8 @@ static bool learn_few(Unlearn *u, Feed *f, void *self, Error *e) {
         part.image.dim[0] = part.n;
         left -= b->whole ? b->whole : b->n;
         /* every rank has the same samples here: the gradients that are added up are each a share of one */
-        if (part.n) unlearn_loss(u, &part, true, (double)part.n / (double)few->most / comm_size());
+        if (part.n >= u->task->least_batch && part.n)
+            unlearn_loss(u, &part, true, (double)part.n / (double)few->most / comm_size());
     }
     f->next = 0;
     return true;
@@ -83,6 +84,7 @@ bool audit_relearn(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *
     size_t bytes = (size_t)p->values * sizeof(real);
     int64_t n = u->world->count[SET_FORGET];
     Few few = {.most = (int64_t)ceil(set->relearn_few * (double)n)};
+    if (few.most > 0 && few.most < u->task->least_batch) few.most = u->task->least_batch;
     double old = before->figure[FIGURE_ua].value, share = set->relearn_margin / 100;
     double goal = before->share ? (100 - old) * (1 - share) : old * (1 + share);
     real *kept = mem_get(bytes);
