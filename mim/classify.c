@@ -102,7 +102,8 @@ static Adapt adapt(Task *task, const char *name, const Tensor *from, Param *to) 
 static Tensor *features(Task *task, Step *s, const Batch *batch) {
     Classify *m = task->self;
     bool frozen = m->set.train == TRAIN_PROBE, was = s->recording, training = s->training;
-    if (frozen) step_no_grad(s), s->training = false;
+    if (frozen) s->training = false;
+    if (frozen && !s->want_image) step_no_grad(s);
     Scope scope = scope_open(s);
     Tensor *x = vit_blocks(s, &m->vit,
                            vit_tokens(s, &m->vit, task_image(s, batch), NULL,
