@@ -52,7 +52,9 @@ static bool relearn(AuditCurve *c, Unlearn *u, const AuditSettings *set, double 
     const DescentSettings how = {.epochs = 1, .optimizer = 1, .lr = set->relearn_lr, .momentum = 0.9};
     Descent d = {0};
     Log *log = u->log;
-    int64_t updates = u->updates, planned = u->planned;
+    int64_t updates = u->updates, planned = u->planned, index = u->index;
+    double passes = u->passes;
+    u->index = 0; /* drop path is the same, however long the run was */
     bool fine = descent_open(&d, u, &how, set->relearn_steps, e);
     u->log = NULL; /* no part of the run */
     for (int64_t i = 0; i <= set->relearn_steps && fine && !c->reached; i++) {
@@ -70,6 +72,8 @@ static bool relearn(AuditCurve *c, Unlearn *u, const AuditSettings *set, double 
     u->log = log;
     u->updates = updates;
     u->planned = planned;
+    u->index = index;
+    u->passes = passes;
     return fine;
 }
 
