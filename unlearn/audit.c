@@ -351,14 +351,15 @@ bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit 
     double value;
     double ua = value_of(a, FIGURE_ua) / 100, ra = value_of(a, FIGURE_ra) / 100,
            ta = value_of(a, FIGURE_ta) / 100;
-    if (a->share && u->task->classes && !isnan(ta)) {
+    bool known = !isnan(ua) && !isnan(ta); /* the forgotten may be deleted, and there may be no data.test */
+    if (a->share && u->task->classes && known) {
         AusKind kind = u->world->whole ? AUS_CLASS : AUS_SAMPLES;
         if (!measure_aus(&value, kind, value_of(before, FIGURE_ta) / 100, ta, 1 - ua, e)) return false;
         put(a, FIGURE_aus, value);
     }
     if (!reference) return true;
     if (!gap(a, reference, e) || (a->forget.n && !forget_quality(a, reference, e))) return false;
-    if (a->share && !isnan(ta)) {
+    if (a->share && known) {
         const double mine[3] = {1 - ua, ra, ta},
                      other[3] = {1 - value_of(reference, FIGURE_ua) / 100,
                                  value_of(reference, FIGURE_ra) / 100, value_of(reference, FIGURE_ta) / 100};
