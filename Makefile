@@ -15,7 +15,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 ROOMS   := core core/op data mim detect segment unlearn cli
-PKGS    := libcjson libjpeg libpng libcrypto libmicrohttpd zlib ompi-c
+PKGS    := libcjson libjpeg libpng libcrypto libmicrohttpd zlib lapacke ompi-c
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 FLAGS   := -std=gnu17 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -ffp-contract=fast $(WARN) -I. \
            $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -149,12 +149,12 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/liblethe.a
 	@mkdir -p $(@D) && echo "  LD    $@"
 	@$(CC) $(FLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(BUILD)/liblethe.a $(LIBS) -lcmocka
 
-# Fuzz targets reach files from outside through core and data alone; libFuzzer comes with clang, which at -O1
+# Fuzz targets reach files from outside through core, data and unlearn alone; libFuzzer comes with clang, which at -O1
 # would complain of each simd loop that it leaves scalar.
 .PHONY: fuzzers fuzzers-ready
 fuzzers:
 	@$(MAKE) BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined CFLAGS='-O1 -g -Wno-pass-failed' \
-	    ROOMS='core data' fuzzers-ready
+	    ROOMS='core data unlearn' fuzzers-ready
 fuzzers-ready: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 $(BUILD)/tests/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/liblethe.a

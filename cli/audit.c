@@ -1,4 +1,5 @@
 #include "cli/audit_set.h"
+#include "cli/audit_shadows.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 
@@ -9,7 +10,7 @@
 
 static const char usage[] =
     "usage: lethe audit RECIPE --before DIR --after DIR [--after DIR]... [--reference DIR]... --forget SPEC\n"
-    "       --out DIR [--set key=value]... [--seed N]\n\n"
+    "       --out DIR [--set key=value]... [--seed N] [--shadows N]\n\n"
     "Measures how well a model has forgotten: what it still knows, what membership attacks find, how fast it "
     "learns\n"
     "again, what comes back with weights of few bits. --before is the model that knew, with its manifest; "
@@ -18,12 +19,14 @@ static const char usage[] =
     "that was\n"
     "trained without the samples (lethe unlearn --method retrain), which is what the others are held "
     "against.\n"
+    "--shadows N adds U-LiRA, the attack per example, with N models that are trained for it and forget by\n"
+    "unlearn.method.\n"
     "RECIPE may say audit.* and what data.test is; all else is the model's own. Writes DIR/audit.json.\n";
 
 typedef struct Command {
     OptionList after, reference, forget, set;
     const char *recipe, *before, *out;
-    int64_t seed;
+    int64_t seed, shadows;
 } Command;
 
 static bool others(AuditSet *s, World *w, Unlearn *u, const Command *c, Error *e) {
@@ -31,7 +34,9 @@ static bool others(AuditSet *s, World *w, Unlearn *u, const Command *c, Error *e
         if (!audit_set_load(w, c->reference.item[i], e) || !audit_set_reference(s, w, u, 0, e)) return false;
     for (int i = 0; i < c->after.count; i++)
         if (!audit_set_load(w, c->after.item[i], e) || !audit_set_after(s, w, u, 0, e)) return false;
-    return audit_set_compare(s, u, e);
+    if (!audit_set_compare(s, u, e)) return false;
+    return !c->shadows ||
+           audit_shadows(s->after_mean, w, u, unlearn_methods[w->setup.unlearn.method], (int)c->shadows, e);
 }
 
 static bool write(const AuditSet *s, const char *out, Error *e) {
@@ -71,6 +76,7 @@ int cli_audit(int argc, char **argv) {
         {"forget", OPTION_LIST, &c.forget},
         {"out", OPTION_TEXT, &c.out},
         {"set", OPTION_LIST, &c.set},
+        {"shadows", OPTION_INT, &c.shadows},
         {"seed", OPTION_INT, &c.seed},
         {0},
     };
@@ -79,6 +85,10 @@ int cli_audit(int argc, char **argv) {
     if (rest.count != 1 || !c.before || !c.after.count || !c.out) {
         error_set(&e, ERROR_VALUE,
                   "audit takes one recipe, --before, --after, --forget and --out; see lethe audit --help");
+        return cli_fail(&e);
+    }
+    if (c.shadows && (c.shadows < SHADOWS_LEAST || c.shadows > SHADOWS_MOST)) {
+        error_set(&e, ERROR_VALUE, "--shadows: expected 0, or %d to %d", SHADOWS_LEAST, SHADOWS_MOST);
         return cli_fail(&e);
     }
     c.recipe = rest.item[0];

@@ -18,6 +18,8 @@ int cli_unlearn_bench(int argc, char **argv);
 int cli_synth(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_plan(int argc, char **argv);
+int cli_keygen(int argc, char **argv);
+int cli_verify(int argc, char **argv);
 int cli_report(int argc, char **argv);
 int cli_help(int argc, char **argv);
 int cli_help_recipe(int argc, char **argv);

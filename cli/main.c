@@ -27,6 +27,8 @@ static const Verb verbs[] = {
     {"inspect", cli_inspect, "list what is in a checkpoint or a file of weights", false},
     {"import", cli_import, "make a checkpoint of a PyTorch or safetensors file", false},
     {"synth", cli_synth, "draw a data set: faces, shapes or cells", false},
+    {"keygen", cli_keygen, "make a pair of keys to sign certificates of deletion with", false},
+    {"verify", cli_verify, "check a certificate of deletion, and what it speaks of", false},
     {"report", cli_report, "write a page about runs: curves, pictures, accuracy", false},
     {"bench", cli_bench, "measure training speed and memory", false},
     {"plan", cli_plan, "predict time and memory of a recipe on many GPUs", false},

@@ -3,6 +3,7 @@
 #include "cli/options.h"
 #include "cli/unlearn_output.h"
 #include "cli/unlearn_plan.h"
+#include "cli/unlearn_record.h"
 #include "cli/unlearn_world.h"
 
 #include "core/clock.h"
@@ -16,7 +17,8 @@
 static const char usage[] =
     "usage: lethe unlearn RECIPE --checkpoint DIR --forget SPEC [--forget SPEC]... --out DIR [--method "
     "NAME]\n"
-    "       [--reference DIR]... [--set key=value]... [--seed N] [--dry-run]\n\n"
+    "       [--reference DIR]... [--set key=value]... [--seed N] [--key FILE] [--operator NAME] "
+    "[--dry-run]\n\n"
     "  RECIPE        what the checkpoint's own recipe does not say: unlearn.method and its settings\n"
     "  --checkpoint  a run or a checkpoint, with its manifest; it stays as it is\n"
     "  --forget      identity=NAME[,NAME..]  class=NAME  sample=ID[,ID..]  file=PATH  path=END-OF-A-PATH\n"
@@ -25,10 +27,13 @@ static const char usage[] =
     "  --method      --set unlearn.method=NAME\n"
     "  --reference   a model that was trained without them, for the audit to hold the result against\n"
     "  --seed        of random=SHARE; 0 unless given\n"
+    "  --key         signs the record (lethe keygen); else $LETHE_KEY, or ~/.config/lethe/key.pem, made if "
+    "need be\n"
+    "  --operator    who answers for it, for the record\n"
     "  --dry-run     say what would be forgotten, what each method needs, and what it would cost\n";
 
 typedef struct Command {
-    const char *recipe, *checkpoint, *out;
+    const char *recipe, *checkpoint, *out, *key, *operator_name;
     OptionList set, forget, reference;
     int64_t seed;
     bool dry;
@@ -39,11 +44,12 @@ static bool log_of(Log **out, const Output *o, Error *e) {
     return log_open(out, comm_first() ? o->partial : NULL, &totals, 0, e);
 }
 
-/* audit.json, beside the checkpoint. */
-static bool audit_write(const AuditSet *s, const Output *o, Error *e) {
+/* audit.json and the record, beside the checkpoint. */
+static bool audit_write(const World *w, const Record *r, const Method *m, const AuditSet *s, const Output *o,
+                        double seconds, Error *e) {
     char path[FILE_PATH], *text = audit_set_json(s, e);
     bool fine = text && file_join(path, sizeof path, o->partial, "audit.json", e) &&
-                file_write(path, text, strlen(text), e);
+                file_write(path, text, strlen(text), e) && record_write(r, w, m, o, text, seconds, e);
     mem_free(text);
     return fine;
 }
@@ -57,8 +63,8 @@ static bool audit(World *w, Unlearn *u, AuditSet *s, const Command *c, double se
 }
 
 /* The method, the statistics, the checkpoint, the audit. */
-static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, AuditSet *s,
-                   Error *e) {
+static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, const Record *r,
+                   AuditSet *s, Error *e) {
     double began = clock_seconds();
     if (!method_run(m, u, world_settings(w, m), e) || !unlearn_refresh(u, e)) return false;
     double took = clock_seconds() - began;
@@ -66,23 +72,27 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     if (comm_first())
         printf("%s: %" PRId64 " updates in %.1f s; now the audit\n", m->title, u->updates, took);
     fflush(stdout);
-    return audit(w, u, s, c, took, e) && comm_agree(!comm_first() || audit_write(s, o, e), e);
+    return audit(w, u, s, c, took, e) && comm_agree(!comm_first() || audit_write(w, r, m, s, o, took, e), e);
 }
 
 static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
     Unlearn u;
     Output o = {.lock = -1};
+    Record r = {0};
     const Method *m = unlearn_methods[w->setup.unlearn.method];
     bool fine = comm_agree(unlearn_open(&u, &w->setup.task, &w->unlearn, &w->setup.unlearn, e), e);
     if (fine && c->dry) {
         fine = plan_print(w, &u, m, e);
     } else if (fine) {
-        fine = comm_agree(method_check(m, &u, e), e) &&
-               comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
-               comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, s, e);
+        fine =
+            comm_agree(method_check(m, &u, e), e) &&
+            comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
+            comm_agree(!comm_first() || record_open(&r, w, m, c->key, &c->forget, c->operator_name, e), e) &&
+            comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, s, e);
         log_close(u.log);
         u.log = NULL;
-        fine = fine && comm_agree(!comm_first() || output_finish(&o, e), e);
+        fine = fine && comm_agree(!comm_first() || (output_finish(&o, e) && record_finish(&o, e)), e);
+        record_close(&r);
         output_close(&o);
         if (fine && comm_first()) {
             audit_set_print(s);
@@ -119,6 +129,8 @@ int cli_unlearn(int argc, char **argv) {
         {"reference", OPTION_LIST, &c.reference},
         {"set", OPTION_LIST, &c.set},
         {"seed", OPTION_INT, &c.seed},
+        {"key", OPTION_TEXT, &c.key},
+        {"operator", OPTION_TEXT, &c.operator_name},
         {"dry-run", OPTION_FLAG, &c.dry},
         {0},
     };

@@ -147,7 +147,7 @@ static bool *classes_gone(World *w, Error *e) {
                 gone[label] = k == 1;
                 some = true;
             }
-    w->unlearn.whole = whole && some;
+    w->unlearn.whole = whole && some && w->setup.task.classes > 0;
     return gone;
 }
 
@@ -158,14 +158,19 @@ static bool part(Dataset **out, const Dataset *d, const bool *keep, int64_t *cou
     return dataset_part(out, d, keep, true, e);
 }
 
-static bool train_sets(World *w, Error *e) {
+bool world_split(World *w, const uint8_t *part_of, Error *e) {
     const Dataset *d = w->setup.train_set;
     bool *keep = mem_get((size_t)d->count), fine = keep || error_memory(e, (size_t)d->count);
     for (int k = 0; k < 2 && fine; k++) {
         UnlearnSet set = k ? SET_FORGET : SET_RETAIN;
+        WorldPart wanted = k ? PART_FORGET : PART_RETAIN;
+        dataset_close(w->set[set]);
+        w->set[set] = NULL;
         memset(keep, 0, (size_t)d->count);
-        for (int64_t i = 0; i < w->manifest->count; i++)
-            if (w->place[i] >= 0 && w->request.forget[i] == (k == 1)) keep[w->place[i]] = true;
+        for (int64_t i = 0; i < w->manifest->count; i++) {
+            WorldPart p = part_of ? part_of[i] : w->request.forget[i] ? PART_FORGET : PART_RETAIN;
+            if (w->place[i] >= 0 && p == wanted) keep[w->place[i]] = true;
+        }
         fine = part(&w->set[set], d, keep, &w->unlearn.count[set], e);
     }
     mem_free(keep);
@@ -218,8 +223,8 @@ static bool outside_set(World *w, Error *e) {
 static bool sets_make(World *w, Error *e) {
     ids_keep(w);
     bool *gone = classes_gone(w, e);
-    bool fine =
-        gone && train_sets(w, e) && test_sets(w, gone, w->setup.unlearn.validation, e) && outside_set(w, e);
+    bool fine = gone && world_split(w, NULL, e) && test_sets(w, gone, w->setup.unlearn.validation, e) &&
+                outside_set(w, e);
     mem_free(gone);
     return fine;
 }
@@ -268,6 +273,10 @@ const void *world_settings(const World *w, const Method *m) {
     for (int i = 0; unlearn_methods[i]; i++)
         if (unlearn_methods[i] == m) return w->setup.method[i];
     return NULL;
+}
+
+const char *world_init(const World *w) {
+    return retrain_init(world_settings(w, method_find("retrain")));
 }
 
 static const void *settings(void *self, const Method *m) {

@@ -137,23 +137,59 @@ static bool parent_of(const char *path, char *out, size_t size, Error *e) {
     return true;
 }
 
-bool file_write(const char *path, const void *data, size_t size, Error *e) {
-    char beside[FILE_PATH], folder[FILE_PATH];
-    if (!parent_of(path, folder, sizeof folder, e)) return false;
-    int n = snprintf(beside, sizeof beside, "%s.%ld.tmp", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof beside)
-        return error_set(e, ERROR_LIMIT, "%.200s...: the path is too long", path);
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return file_error(e, path, "write", errno);
+/* "PATH.PID.tmp", in the same folder, so that it can be renamed. */
+static bool beside_of(const char *path, char *out, size_t size, Error *e) {
+    int n = snprintf(out, size, "%s.%ld.tmp", path, (long)getpid());
+    if (n >= 0 && (size_t)n < size) return true;
+    return error_set(e, ERROR_LIMIT, "%.200s...: the path is too long", path);
+}
+
+/* Writes, fsyncs and closes. 0, or the errno of what failed. */
+static int fill(int fd, const void *data, size_t size) {
     int code = 0;
     if (!file_put(fd, data, size) || fsync(fd) != 0) code = errno;
     if (close(fd) != 0 && !code) code = errno;
+    return code;
+}
+
+bool file_write(const char *path, const void *data, size_t size, Error *e) {
+    char beside[FILE_PATH], folder[FILE_PATH];
+    if (!parent_of(path, folder, sizeof folder, e) || !beside_of(path, beside, sizeof beside, e))
+        return false;
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return file_error(e, path, "write", errno);
+    int code = fill(fd, data, size);
     if (!code && rename(beside, path) != 0) code = errno;
     if (code) {
         unlink(beside);
         return file_error(e, path, "write", code);
     }
     return file_sync_folder(folder, e);
+}
+
+/* A link, unlike a rename, replaces nothing. */
+static bool write_new(const char *path, mode_t mode, const void *data, size_t size, Error *e) {
+    char beside[FILE_PATH], folder[FILE_PATH];
+    if (!parent_of(path, folder, sizeof folder, e) || !beside_of(path, beside, sizeof beside, e))
+        return false;
+    unlink(beside); /* the process number is ours, so what stands there was left by one that died */
+    int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0) return file_error(e, path, "write", errno);
+    int code = fill(fd, data, size);
+    if (!code && link(beside, path) != 0) code = errno;
+    unlink(beside);
+    if (code == EEXIST)
+        return error_set(e, ERROR_STATE, "%s: is there already and is not replaced; give another name", path);
+    if (code) return file_error(e, path, "write", code);
+    return file_sync_folder(folder, e);
+}
+
+bool file_write_private(const char *path, const void *data, size_t size, Error *e) {
+    return write_new(path, 0600, data, size, e);
+}
+
+bool file_write_new(const char *path, const void *data, size_t size, Error *e) {
+    return write_new(path, 0666, data, size, e);
 }
 
 bool file_make_folder(const char *path, Error *e) {

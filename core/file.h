@@ -20,6 +20,12 @@ bool file_read(const char *path, size_t cap, char **text, size_t *size, Error *e
  * renames, fsyncs the folder. On error the old file stands as it was. */
 bool file_write(const char *path, const void *data, size_t size, Error *e);
 
+/* The same for a new file that nobody but its owner may read (mode 0600): keys and secrets. What stands at
+ * `path` already, be it a link, is never replaced: that is an error. */
+bool file_write_private(const char *path, const void *data, size_t size, Error *e);
+/* The same with the usual mode. */
+bool file_write_new(const char *path, const void *data, size_t size, Error *e);
+
 /* All of `size` bytes, over short writes and interrupts. False with errno set. Calls no allocator. */
 bool file_put(int fd, const void *data, size_t size);
 

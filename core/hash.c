@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HASH_SIZE = 32, HASH_PIECE = 1 << 16 };
+enum { HASH_PIECE = 1 << 16 };
 
 bool hash_open(Hash *h, Error *e) {
     h->state = EVP_MD_CTX_new();
@@ -23,19 +23,30 @@ bool hash_add(Hash *h, const void *data, size_t size, Error *e) {
     return error_set(e, ERROR_STATE, "SHA-256 cannot be computed: OpenSSL gave up");
 }
 
-bool hash_finish(Hash *h, char text[HASH_TEXT], Error *e) {
-    static const char digit[] = "0123456789abcdef";
-    unsigned char sum[EVP_MAX_MD_SIZE];
+bool hash_finish_raw(Hash *h, uint8_t sum[HASH_SIZE], Error *e) {
+    unsigned char whole[EVP_MAX_MD_SIZE];
     unsigned int size = 0;
-    bool ok = EVP_DigestFinal_ex(h->state, sum, &size) == 1 && size == HASH_SIZE;
+    bool ok = EVP_DigestFinal_ex(h->state, whole, &size) == 1 && size == HASH_SIZE;
     hash_drop(h);
     if (!ok) return error_set(e, ERROR_STATE, "SHA-256 cannot be computed: OpenSSL gave up");
-    for (int i = 0; i < HASH_SIZE; i++) {
-        text[2 * i] = digit[sum[i] >> 4];
-        text[2 * i + 1] = digit[sum[i] & 15];
-    }
-    text[2 * HASH_SIZE] = '\0';
+    memcpy(sum, whole, HASH_SIZE);
     return true;
+}
+
+bool hash_finish(Hash *h, char text[HASH_TEXT], Error *e) {
+    uint8_t sum[HASH_SIZE];
+    if (!hash_finish_raw(h, sum, e)) return false;
+    hash_hex(sum, sizeof sum, text);
+    return true;
+}
+
+void hash_hex(const uint8_t *bytes, size_t size, char *text) {
+    static const char digit[] = "0123456789abcdef";
+    for (size_t i = 0; i < size; i++) {
+        text[2 * i] = digit[bytes[i] >> 4];
+        text[2 * i + 1] = digit[bytes[i] & 15];
+    }
+    text[2 * size] = '\0';
 }
 
 void hash_drop(Hash *h) {

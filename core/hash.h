@@ -5,7 +5,7 @@
 
 #include "core/base.h"
 
-enum { HASH_TEXT = 65 }; /* 64 digits and a NUL */
+enum { HASH_SIZE = 32, HASH_TEXT = 65 }; /* bytes; 64 digits and a NUL */
 
 /* A hash under way. hash_finish ends it; so does hash_drop, for the way out after an error. */
 typedef struct Hash {
@@ -15,6 +15,7 @@ typedef struct Hash {
 bool hash_open(Hash *h, Error *e);
 bool hash_add(Hash *h, const void *data, size_t size, Error *e);
 bool hash_finish(Hash *h, char text[HASH_TEXT], Error *e);
+bool hash_finish_raw(Hash *h, uint8_t sum[HASH_SIZE], Error *e);
 void hash_drop(Hash *h); /* fine at any time, also twice */
 
 bool hash_bytes(const void *data, size_t size, char text[HASH_TEXT], Error *e);
@@ -23,5 +24,8 @@ bool hash_file(const char *path, char text[HASH_TEXT], uint64_t *size, Error *e)
 
 /* 64 hex digits, lower case, and nothing else. */
 bool hash_is_text(const char *text);
+
+/* Bytes as two lower-case digits each, with a NUL after them: text has room for 2 * size + 1. */
+void hash_hex(const uint8_t *bytes, size_t size, char *text);
 
 #endif

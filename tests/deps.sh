@@ -3,9 +3,9 @@
 # silent when all is there. Usage: tests/deps.sh TARGET, or all.
 set -eu
 build="gcc libc6-dev pkg-config libdnnl-dev libcjson-dev libjpeg62-turbo-dev libpng-dev libssl-dev zlib1g-dev
-    libmicrohttpd-dev libopenmpi-dev openmpi-bin libsvm-dev"
+    libmicrohttpd-dev liblapacke-dev libopenmpi-dev openmpi-bin libsvm-dev"
 test="g++ libcmocka-dev iproute2 procps clang libclang-rt-14-dev libomp-14-dev dataset-fashion-mnist curl
-    python3"
+    openssl python3"
 lint="clang-format clang-tidy libomp-14-dev"
 
 case ${1:-all} in

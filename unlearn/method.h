@@ -3,6 +3,7 @@
 #ifndef LETHE_UNLEARN_METHOD_H
 #define LETHE_UNLEARN_METHOD_H
 
+#include "unlearn/certificate_facts.h"
 #include "unlearn/unlearn.h"
 
 typedef enum {
@@ -14,15 +15,13 @@ typedef enum {
     NEEDS_DECODER = 32, /* a model that encodes and decodes (TaskClass.latent) */
 } MethodNeeds;
 
-typedef enum { CLAIM_EXACT, CLAIM_CERTIFIED, CLAIM_HEURISTIC } Claim;
-
 struct Method {
     const char *name;   /* as in unlearn.method */
     const char *title;  /* "SalUn" */
     const char *source; /* the paper, its year */
     const char *about;  /* one line: what it does */
     unsigned needs;
-    Claim claim;
+    CertificateClaim claim;
     const RecipeTable *table; /* its settings; NULL: none */
     bool (*run)(Unlearn *u, const void *settings, Error *e);
     /* Samples that go forward and backward, roughly (a forward pass alone counts a third): for --dry-run. */
@@ -32,6 +31,9 @@ struct Method {
 extern const Method *const unlearn_methods[]; /* NULL-terminated */
 
 const Method *method_find(const char *name); /* NULL: none is called so */
+
+/* What retraining, with these settings, begins with; "": random weights. */
+const char *retrain_init(const void *settings);
 
 /* Can it be used here? Else an error that says what is missing and how to give it. */
 bool method_check(const Method *m, const Unlearn *u, Error *e);

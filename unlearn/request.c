@@ -22,10 +22,12 @@ typedef struct Ask {
     const char *spec; /* the whole of it: for messages */
     const Kind *kind;
     bool inside; /* a list: no list may be in it */
+    bool asked;  /* something was, before this */
 } Ask;
 
 struct Kind {
     const char *name;
+    CertificateRequest kind;
     bool (*take)(Ask *a, const char *value, Error *e);
     const char *what; /* is not found: "no sample of identity" */
     /* the word of a line that is compared, for suggestions */
@@ -191,21 +193,21 @@ static bool random_take(Ask *a, const char *value, Error *e) {
 }
 
 static const Kind kinds[] = {
-    {"identity", identity_take, "there is no identity", identity_word},
-    {"class", identity_take, "there is no class", identity_word},
-    {"sample", sample_take, "there is no sample", id_word},
-    {"file", file_take, "there is no sample like", path_word},
-    {"path", path_take, "there is no path that ends in", path_word},
-    {"random", random_take, "", path_word},
+    {"identity", REQUEST_IDENTITY, identity_take, "there is no identity", identity_word},
+    {"class", REQUEST_CLASS, identity_take, "there is no class", identity_word},
+    {"sample", REQUEST_SAMPLE, sample_take, "there is no sample", id_word},
+    {"file", REQUEST_FILE, file_take, "there is no sample like", path_word},
+    {"path", REQUEST_PATH, path_take, "there is no path that ends in", path_word},
+    {"random", REQUEST_RANDOM, random_take, "", path_word},
 };
 enum { PATH_KIND = 4 };
 
 /* ---- a request ---- */
 
-static void kind_note(Ask *a, const char *name) {
-    char *to = a->r->kind;
+static void kind_note(Ask *a, CertificateRequest kind) {
     if (a->inside) return; /* the list is the kind */
-    snprintf(to, sizeof a->r->kind, "%s", to[0] && strcmp(to, name) != 0 ? "mixed" : name);
+    a->r->kind = a->asked && a->r->kind != kind ? REQUEST_MIXED : kind;
+    a->asked = true;
 }
 
 static bool list_take(Ask *a, const char *path, Error *e);
@@ -215,14 +217,14 @@ static bool spec_take(Ask *a, const char *spec, bool bare, Error *e) {
     size_t n = equals ? (size_t)(equals - spec) : 0;
     a->spec = spec;
     if (spec[0] == '@' && !a->inside) {
-        kind_note(a, "list");
+        kind_note(a, REQUEST_LIST);
         return list_take(a, spec + 1, e);
     }
     for (int i = 0; i < COUNT(kinds); i++) {
         if (strlen(kinds[i].name) != n || strncmp(kinds[i].name, spec, n) != 0) continue;
         if (!equals[1]) return error_set(e, ERROR_VALUE, "--forget %.200s: names nothing", spec);
         a->kind = &kinds[i];
-        kind_note(a, kinds[i].name);
+        kind_note(a, kinds[i].kind);
         return kinds[i].take(a, equals + 1, e);
     }
     a->kind = &kinds[PATH_KIND];
@@ -256,6 +258,23 @@ static bool list_take(Ask *a, const char *path, Error *e) {
     return fine;
 }
 
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Counts the different names among the forgotten. */
+static bool identities_count(Request *r, const Manifest *m, Error *e) {
+    const char **name = mem_get((size_t)r->count * sizeof *name);
+    int64_t n = 0;
+    if (!name) return error_memory(e, (size_t)r->count * sizeof *name);
+    for (int64_t i = 0; i < m->count; i++)
+        if (r->forget[i] && m->line[i].identity) name[n++] = m->line[i].identity;
+    qsort(name, (size_t)n, sizeof *name, by_name);
+    for (int64_t i = 0; i < n; i++) r->identities += i == 0 || strcmp(name[i - 1], name[i]) != 0;
+    mem_free(name);
+    return true;
+}
+
 static bool fill(Request *r, const Manifest *m, char *const *spec, int n, uint64_t seed, Error *e) {
     Ask a = {.r = r, .m = m, .seed = seed};
     for (int i = 0; i < n; i++)
@@ -269,7 +288,7 @@ static bool fill(Request *r, const Manifest *m, char *const *spec, int n, uint64
             "--forget: that is every one of %lld samples: nothing is left to keep the model for; "
             "delete it instead",
             (long long)m->count);
-    return true;
+    return identities_count(r, m, e);
 }
 
 /* Names come from outside: what would break the line, or steer a terminal, is not repeated. */

@@ -13,12 +13,14 @@
 #ifndef LETHE_UNLEARN_REQUEST_H
 #define LETHE_UNLEARN_REQUEST_H
 
+#include "unlearn/certificate_facts.h"
 #include "unlearn/manifest.h"
 
 typedef struct Request {
     bool *forget; /* [manifest.count] */
     int64_t count;
-    char kind[16]; /* "identity", "sample", "file", "class", "path", "random", "list", or "mixed" */
+    CertificateRequest kind;
+    int64_t identities; /* different ones among the forgotten */
 } Request;
 
 bool request_open(Request *r, const Manifest *m, char *const *spec, int n, uint64_t seed, Error *e);

@@ -13,6 +13,10 @@ typedef struct RetrainSettings {
 } RetrainSettings;
 RECIPE_TABLE(retrain_table, "Unlearning: retrain", RetrainSettings, RETRAIN_FIELDS);
 
+const char *retrain_init(const void *settings) {
+    return ((const RetrainSettings *)settings)->init;
+}
+
 static bool updates(Unlearn *u, Trainer *t, Error *e) {
     int64_t all = trainer_updates(t);
     u->planned += all;

@@ -56,7 +56,8 @@ typedef struct Method Method; /* unlearn/method.h */
 typedef struct UnlearnWorld {
     void *self;
     int64_t count[SETS]; /* samples; 0: there is no such set */
-    bool whole;          /* no retained sample is of a class that a forgotten one has */
+    bool whole; /* no retained sample is of a class that a forgotten one has, and the model answers with
+                   classes */
     /* Batches of a set. */
     bool (*source)(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uint64_t seed, Source *out,
                    Error *e);
