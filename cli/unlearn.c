@@ -75,6 +75,14 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     return audit(w, u, s, c, took, e) && comm_agree(!comm_first() || audit_write(w, r, m, s, o, took, e), e);
 }
 
+/* The opening first: an output that is there has one. */
+static bool finish(Output *o, Error *e) {
+    if (!output_free(o, e) || !record_finish(o, e)) return false;
+    if (output_finish(o, e)) return true;
+    if (o->lock >= 0) record_drop(o, false);
+    return false;
+}
+
 static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
     Unlearn u;
     Output o = {.lock = -1};
@@ -91,7 +99,8 @@ static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
             comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, s, e);
         log_close(u.log);
         u.log = NULL;
-        fine = fine && comm_agree(!comm_first() || (output_finish(&o, e) && record_finish(&o, e)), e);
+        fine = fine && comm_agree(!comm_first() || finish(&o, e), e);
+        if (!fine && o.lock >= 0) record_drop(&o, true);
         record_close(&r);
         output_close(&o);
         if (fine && comm_first()) {

@@ -130,14 +130,16 @@ static bool parent_sync(const char *folder, Error *e) {
     return file_sync_folder(parent, e);
 }
 
+bool output_free(Output *o, Error *e) {
+    if (file_kind_link(o->folder) == FILE_NONE) return true;
+    close(o->lock);
+    o->lock = -1;
+    return error_set(e, ERROR_VALUE, "%s: somebody made it meanwhile; what was made stands in %s", o->folder,
+                     o->partial);
+}
+
 bool output_finish(Output *o, Error *e) {
-    if (!file_sync_folder(o->partial, e)) return false;
-    if (file_kind_link(o->folder) != FILE_NONE) {
-        close(o->lock);
-        o->lock = -1; /* output_close leaves it */
-        return error_set(e, ERROR_VALUE, "%s: somebody made it meanwhile; what was made stands in %s",
-                         o->folder, o->partial);
-    }
+    if (!file_sync_folder(o->partial, e) || !output_free(o, e)) return false;
     if (rename(o->partial, o->folder) != 0) return file_error(e, o->folder, "make", errno);
     close(o->lock);
     o->lock = -1;

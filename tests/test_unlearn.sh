@@ -23,6 +23,8 @@ refused() {
         complain "$name: status $status, wanted 1 and /$pattern/, got: $out"
 }
 
+export LETHE_KEY=$work/key.pem
+"$lethe" keygen --out "$LETHE_KEY" >/dev/null || exit 1
 faces=$work/faces run=$work/run
 "$lethe" synth faces --out "$faces" --count 60 --identities 6 --size 32 --seed 5 >/dev/null || exit 1
 cat >"$work/c.json" <<'JSON'
@@ -77,7 +79,9 @@ for out in salun fine new; do
     [ "$(model "$o")" != "$(model "$run")" ] || complain "$out: the weights are what they were"
     [ "$(find "$o/checkpoints" -mindepth 1 -maxdepth 1 -type d | wc -l)" = 1 ] || complain "$out: more than one checkpoint"
     [ -e "$o.partial" ] && complain "$out: $o.partial is left"
-    for f in audit.json recipe.json checkpoints/last/state.json; do [ -s "$o/$f" ] || complain "$out: no $f"; done
+    [ -s "$o.opening.json" ] || complain "$out: no $o.opening.json"
+    "$lethe" verify "$o/certificate.json" --key "$LETHE_KEY.pub" --checkpoint "$o" >"$work/log" 2>&1 || complain "verify $out: $(tail -1 "$work/log")"
+    for f in audit.json recipe.json certificate.json checkpoints/last/state.json; do [ -s "$o/$f" ] || complain "$out: no $f"; done
     "$lethe" inspect "$o" >"$work/log" 2>&1 || complain "inspect $out: $(tail -1 "$work/log")"
     "$lethe" eval "$o" --checkpoint "$o" --json "$work/eval.json" >"$work/log" 2>&1 || complain "eval $out: $(tail -1 "$work/log")"
     [ "$(json "$work/eval.json" samples)" = 12 ] || complain "eval $out: $(cat "$work/eval.json")"
@@ -167,14 +171,14 @@ for i in $(seq 24); do
         wait $pid 2>/dev/null
     fi
     if [ -e "$work/cut" ]; then # whole
-        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
-        rm -rf "$work/cut"
+        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && [ -s "$work/cut.opening.json" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
+        rm -rf "$work/cut" "$work/cut.opening.json"
     fi
 done
 [ "$kills" -ge 12 ] || complain "only $kills of 24 kills met a running program"
 forget cut salun || complain "after the kills: $(tail -1 "$work/log")"
 [ "$(model "$work/cut")" = "$whole" ] || complain "after the kills: other weights"
-[ -e "$work/cut.partial" ] && complain "after the kills: a partial folder is left"
+ls -d "$work"/cut.*partial >"$work/log" 2>/dev/null && complain "after the kills is left: $(cat "$work/log")"
 
 # a call that fails, at every place: one line, nothing left, nothing changed
 if [ -z "$quick" ]; then
@@ -182,8 +186,8 @@ if [ -z "$quick" ]; then
         # shellcheck disable=SC2086
         LETHE_FAULT=$fault LD_PRELOAD=$faults "${unlearn[@]}" $one --method fine_tune --out "$work/no" >/dev/null 2>"$work/log"
         [ $? = 1 ] && [ "$(grep -v '^warning: ' "$work/log" | grep -c '^lethe: ')" = 1 ] || complain "$fault: $(cat "$work/log")"
-        [ -e "$work/no" ] || [ -e "$work/no.partial" ] && complain "$fault left a folder"
-        rm -rf "$work/no" "$work/no.partial"
+        ls -d "$work"/no* >"$work/left" 2>/dev/null && complain "$fault left $(cat "$work/left")"
+        rm -rf "$work"/no*
     done
 fi
 

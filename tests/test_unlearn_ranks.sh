@@ -6,6 +6,7 @@ set -u
 . tests/sandbox.sh
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 [ -z "${LETHE_QUICK:-}" ] || export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 # of what MPI keeps to the end
+export LETHE_KEY=$work/key.pem
 failed=0
 complain() { echo "test_unlearn_ranks: $*" >&2; failed=1; }
 
