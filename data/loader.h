@@ -10,8 +10,8 @@
  * In evaluation a rank's part of a short batch may be empty (n = 0).
  *
  * Corrupt images (data.corrupt). "stop": the first ends the run. "skip": it is warned of once and another
- * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation it is
- * left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
+ * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation, and
+ * where `plain` is set, it is left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
  * however often it comes; each rank counts those of its own part.
  *
  * Masks. Samples without any are left out, and how many those are is warned of once. Training: each image

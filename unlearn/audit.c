@@ -275,7 +275,12 @@ bool audit_measure(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *
         return false;
     }
     memcpy(kept, p->value, (size_t)p->values * sizeof *kept);
+    /* what is drawn for a sample, masks and prompts, is the same before and after, and for every seed */
+    uint64_t seed = u->seed, drawn = u->step->seed;
+    u->seed = u->step->seed = (uint64_t)u->world->run->seed * 1000003;
     bool fine = measure(a, u, set, before, kept, e);
+    u->seed = seed;
+    u->step->seed = drawn;
     mem_free(kept);
     if (!fine) audit_close(a);
     return fine;
