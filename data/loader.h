@@ -11,8 +11,8 @@
  *
  * Corrupt images (data.corrupt). "stop": the first ends the run. "skip": it is warned of once and another
  * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation, and
- * where `plain` is set, it is left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
- * however often it comes; each rank counts those of its own part.
+ * where `plain` is set, it is left out, and n is smaller. Above data.corrupt_max of the data set the run
+ * ends. A sample counts once, however often it comes; each rank counts those of its own part.
  *
  * Masks. Samples without any are left out, and how many those are is warned of once. Training: each image
  * comes with data.masks_per_image of its masks, drawn by (seed, epoch, id), every one once before any comes

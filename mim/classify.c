@@ -160,7 +160,7 @@ static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *
     out->label = label;
     for (int64_t b = 0; b < batch->n; b++) {
         Rng r = rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[b]);
-        if (draw->any)
+        if (draw->any || classes < 2) /* of one class none is wrong */
             label[b] = (int32_t)rng_below(&r, classes);
         else
             label[b] = (int32_t)(((uint64_t)batch->label[b] + 1 + rng_below(&r, classes - 1)) % classes);

@@ -361,9 +361,9 @@ static void test_base_refused(void **state) {
     } row[] = {
         {"{}", "[]", "RUN:1:1: expected an object, found an array"},
         {"{}", "{\"seed\": 1,}", "RUN:1:11: "},
-        {"{}", "{\"train\": {\"batch\": \"many\"}}", "RUN:1:22: train.batch: "},
-        {"{\"trian\": 1}", "{\"train\": {\"batch\": 8}}", "r.json:1:11: trian: "},
-        {"{\"train\": 3}", "{\"train\": {\"batch\": 8}}", "r.json:1:11: train: "},
+        {"{}", "{\"train\": {\"batch\": \"many\"}}", "RUN:1:12: train.batch: "},
+        {"{\"trian\": 1}", "{\"train\": {\"batch\": 8}}", "r.json:1:2: trian: "},
+        {"{\"train\": 3}", "{\"train\": {\"batch\": 8}}", "r.json:1:2: train: "},
     };
     for (int i = 0; i < COUNT(row); i++) {
         Recipe *r;
