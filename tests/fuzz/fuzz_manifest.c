@@ -1,5 +1,6 @@
 /* Any bytes as a manifest, and after the first byte 0xFF as what --forget asks of it, a list or (behind 0xFE)
  * one of its words: lines of one error, or samples, each once. */
+#define _GNU_SOURCE /* memmem */
 #include "core/file.h"
 #include "unlearn/request.h"
 
