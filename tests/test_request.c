@@ -38,7 +38,8 @@ static void put_text(const char *name, const char *text) {
  * which is the first's. */
 static int make(void **state) {
     (void)state;
-    char *text = mem_zero(1, 1 << 16), name[64], content[32], hash[HASH_TEXT];
+    static char text[1 << 16];
+    char name[64], content[32], hash[HASH_TEXT];
     size_t used = 0;
     Error e;
     for (int i = 0; i < SAMPLES; i++) {
@@ -46,13 +47,12 @@ static int make(void **state) {
         snprintf(content, sizeof content, "pixels %d", i == SAMPLES - 1 ? 0 : i);
         put_text(name, content);
         if (!hash_bytes(content, strlen(content), hash, &e)) return 1;
-        used += (size_t)snprintf(text + used, (1 << 16) - used,
+        used += (size_t)snprintf(text + used, sizeof text - used,
                                  "{\"id\":%d,\"path\":\"/data/train/s%02d/%d.jpg\",\"sha256\":\"%s\","
                                  "\"identity\":\"s%02d\"}\n",
                                  100 + i, i / EACH, i % EACH, hash, i / EACH);
     }
     put("manifest.jsonl", text, used);
-    mem_free(text);
     return 0;
 }
 

@@ -220,7 +220,7 @@ static bool spec_take(Ask *a, const char *spec, bool bare, Error *e) {
         kind_note(a, REQUEST_LIST);
         return list_take(a, spec + 1, e);
     }
-    for (int i = 0; i < COUNT(kinds); i++) {
+    for (int i = 0; i < COUNT(kinds) && equals; i++) {
         if (strlen(kinds[i].name) != n || strncmp(kinds[i].name, spec, n) != 0) continue;
         if (!equals[1]) return error_set(e, ERROR_VALUE, "--forget %.200s: names nothing", spec);
         a->kind = &kinds[i];
