@@ -19,6 +19,14 @@ RECIPE_TABLE(audit_table, "Audit", AuditSettings, AUDIT_FIELDS);
 #define ROW(key, name, unit, about) {#key, name, unit, about},
 const FigureRow figure_row[FIGURES] = {AUDIT_FIGURES(ROW)};
 
+const char *figure_unit(Figure f, bool share) {
+    static const Figure score[] = {FIGURE_ua,      FIGURE_ra,      FIGURE_ta,      FIGURE_ka,
+                                   FIGURE_ua_int8, FIGURE_ra_int8, FIGURE_ua_int4, FIGURE_ra_int4};
+    for (int i = 0; i < COUNT(score) && !share; i++)
+        if (f == score[i]) return "";
+    return figure_row[f].unit;
+}
+
 static const double LEVEL = 0.95;
 
 static void put(Audit *a, Figure f, double value) {

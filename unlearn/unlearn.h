@@ -16,6 +16,9 @@
     X(INT, seed, "unlearn.seed", "0", 0, 1e9, "", "of what unlearning draws: orders, wrong labels, noise")   \
     X(INT, batch, "unlearn.batch", "0", 0, 1e6, "", "samples a step; 0: train.batch")                        \
     X(INT, forget_batch, "unlearn.forget_batch", "0", 0, 1e6, "", "of the forgotten ones; 0: unlearn.batch") \
+    X(BOOL, stop, "unlearn.stop", "false", 0, 0, "",                                                         \
+      "methods that make passes end after the one in which the forgotten are known no better than unseen "   \
+      "samples, or not at all, where their classes are gone")                                                \
     X(REAL, validation, "unlearn.validation", "0.5", 0, 0.9, "",                                             \
       "share of data.test that a method may look at to know when to stop; audits use the rest alone")        \
     X(TEXT, outside, "unlearn.outside", "\"\"", 0, 0, "",                                                    \
@@ -146,6 +149,9 @@ bool unlearn_has_aim(const Unlearn *u, const char *who, Error *e);
 bool unlearn_aim(Unlearn *u, const char *who, UnlearnScore *out, Error *e);
 /* Is `now` as far from knowing as `aim`, or farther? */
 bool unlearn_reached(const UnlearnScore *now, const UnlearnScore *aim);
+
+/* After a pass: is it enough, if unlearn.stop is set? `done` is left false where it is not. */
+bool unlearn_stop(Unlearn *u, bool *done, Error *e);
 
 /* ---- other models ---- */
 
