@@ -101,6 +101,14 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
                       e);
 }
 
+/* The opening first: an output that is there has one. */
+static bool finish(Output *o, Error *e) {
+    if (!output_free(o, e) || !record_finish(o, e)) return false;
+    if (output_finish(o, e)) return true;
+    if (o->lock >= 0) record_drop(o, false);
+    return false;
+}
+
 static bool run(World *w, const Command *c, Result *to, Error *e) {
     Unlearn u;
     Output o = {.lock = -1};
@@ -117,7 +125,8 @@ static bool run(World *w, const Command *c, Result *to, Error *e) {
             comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, to, e);
         log_close(u.log);
         u.log = NULL;
-        fine = fine && comm_agree(!comm_first() || (output_finish(&o, e) && record_finish(&o, e)), e);
+        fine = fine && comm_agree(!comm_first() || finish(&o, e), e);
+        if (!fine && o.lock >= 0) record_drop(&o, true);
         record_close(&r);
         output_close(&o);
         if (fine && comm_first()) {

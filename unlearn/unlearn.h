@@ -46,7 +46,7 @@ typedef enum {
 
 typedef enum {
     FEED_TRAIN,   /* as in training: augmented, in a new order each pass; no mixup or cutmix, nothing left out
-                   */
+                     but a last batch too small for batch norm (unlearn_least) */
     FEED_RETRAIN, /* as in training, in every respect */
     FEED_PLAIN,   /* every sample once a pass, in order, not augmented; a rank has its part of each batch */
     FEED_WHOLE,   /* the same, but all of it on every rank: for what goes sample by sample */
@@ -105,6 +105,9 @@ typedef struct Feed {
     Source source;
     int64_t next, steps; /* steps: batches a pass */
 } Feed;
+
+/* Samples that all ranks together must have in a training step: batch norm needs some, on every rank. */
+int64_t unlearn_least(const Unlearn *u);
 
 /* batch 0: unlearn.batch, or unlearn.forget_batch of the forgotten; never more than the set has. */
 bool feed_open(Feed *f, Unlearn *u, UnlearnSet set, FeedKind kind, int64_t batch, Error *e);
