@@ -127,6 +127,6 @@ void audit_set_print(const AuditSet *s) {
         cell(b);
         cell(a);
         if (r) cell(r);
-        printf(" %s\n", figure_row[f].unit);
+        printf(" %s\n", figure_unit((Figure)f, s->before.share));
     }
 }

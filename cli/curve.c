@@ -81,12 +81,13 @@ static int value_order(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The largest value that shapes the y axis: the few highest do not squeeze all others flat. */
+/* The largest value that shapes the y axis: the few highest of many do not squeeze all others flat. */
 static double buckets_top(const Bucket *b, int n, double low) {
+    enum { MANY = 40 };
     double v[BUCKETS];
     for (int i = 0; i < n; i++) v[i] = b[i].high;
     qsort(v, (size_t)n, sizeof *v, value_order);
-    double most = v[n - 1], usual = v[(int)(0.97 * (n - 1))];
+    double most = v[n - 1], usual = n < MANY ? most : v[(int)(0.97 * (n - 1))];
     return most - low > 2 * (usual - low) && usual > low ? low + 1.4 * (usual - low) : most;
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# make demo: from drawn faces, or from DATA=folder (a subfolder a person), to demo/report.html. A small masked
-# autoencoder is pretrained, fine-tuned to tell the people apart, and what came out is shown. All that is written
-# lies in demo/; a new run begins by removing what the last one wrote there, and nothing else.
+# make demo: from drawn faces, or from DATA=folder (a subfolder a person), to demo/report.html and demo/forgot. A small
+# masked autoencoder is pretrained, fine-tuned to tell the people apart, and what came out is shown; then the model is
+# made to forget one of them, next to one that never knew their name. All that is written lies in demo/; a new run begins by removing what the last one wrote there, and nothing else.
 set -eu
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -10,6 +10,7 @@ lethe=${LETHE:-./lethe}
 data=${DATA:-}
 pretrain=recipes/mae/demo.json
 finetune=recipes/classify/demo.json
+unlearn=recipes/unlearn/demo.json
 drawn=800         # training images the recipes' epochs are meant for
 test_most=1000    # test images, of all people together
 shown=8           # pictures to reconstruct
@@ -125,6 +126,18 @@ recognise() {
     work "$lethe" predict demo/identity --checkpoint demo/identity --out demo/predictions demo/images/test/*/*
 }
 
+# The reference is fine-tuned from the same encoder without them. Sets who.
+forget() {
+    for d in demo/images/train/*/; do who=$(basename "$d") && break; done
+    echo "Training once more without $who, to compare with."
+    work "$lethe" keygen --out demo/key.pem
+    set -- --checkpoint demo/identity --forget "identity=$who" --key demo/key.pem
+    work "$lethe" unlearn $unlearn "$@" --method retrain --set unlearn.retrain.init=demo/mae --out demo/reference
+    echo "Forgetting $who."
+    work "$lethe" unlearn $unlearn "$@" --reference demo/reference --out demo/forgot
+    work "$lethe" verify demo/forgot/certificate.json --key demo/key.pem.pub --checkpoint demo/forgot
+}
+
 report() {
     set -- --title "Lethe: faces, learnt and recognised" --run demo/mae
     for f in demo/reconstructions/*.png; do
@@ -141,7 +154,8 @@ had never seen."
     work "$lethe" report --out demo/report.html --note "$note" "$@"
 }
 
-begin images mae reconstructions identity predictions eval.json report.html
+begin images mae reconstructions identity predictions eval.json report.html key.pem key.pem.pub reference \
+    reference.opening.json forgot forgot.opening.json
 threads=$(threads $threads_most)
 take_images
 echo "Pretraining a small masked autoencoder."
@@ -150,6 +164,7 @@ work "$lethe" train $pretrain --out demo/mae --set data.train="$train" $settings
 reconstruct
 [ $people -eq 0 ] || recognise
 report
+[ $people -eq 0 ] || forget
 
 finish
 if [ $people -gt 0 ]; then
@@ -157,3 +172,4 @@ if [ $people -gt 0 ]; then
         "$(sed -n 's/.*"top1": *\([0-9.]*\).*/\1/p' demo/eval.json)" "$(number demo/eval.json samples)" "$people"
 fi
 echo "Report: demo/report.html"
+[ $people -eq 0 ] || echo "One person forgotten, audited, signed: demo/forgot/report.html"

@@ -96,6 +96,7 @@ bool grid_average(Grid *g, Error *e) {
             if (!column(g, m, (Figure)f, &g->mean[m][f], e)) return false;
         if (!gap_of_means(g, m, e)) return false;
     }
+    g->mean[0][FIGURE_work] = g->mean[0][FIGURE_rte] = (Interval){100, NAN, NAN}; /* of itself */
     return true;
 }
 

@@ -36,8 +36,8 @@ static void table(Html *h, const Grid *g, const Figure *column, int columns) {
     for (int i = 0; i < columns; i++)
         if (any(g, column[i]))
             html_put(h, "<th title=\"%s\">%s%s%s</th>", figure_row[column[i]].about,
-                     figure_row[column[i]].name, figure_row[column[i]].unit[0] ? ", " : "",
-                     figure_row[column[i]].unit);
+                     figure_row[column[i]].name, figure_unit(column[i], g->share)[0] ? ", " : "",
+                     figure_unit(column[i], g->share));
     html_put(h, "</tr></thead>\n<tbody><tr><th>before</th>");
     for (int i = 0; i < columns; i++)
         if (any(g, column[i])) cell(h, &g->before[column[i]]);

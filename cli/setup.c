@@ -66,16 +66,28 @@ static bool recipe_of(Recipe **out, const char *path, char *const *set, int sets
     return file_join(inside, sizeof inside, path, "recipe.json", e) && recipe_open(out, inside, set, sets, e);
 }
 
+/* Before unlearning, folders may have been deleted or come new, which would number the classes anew: those of
+ * the checkpoint's model count, or of what is left to train on. */
+static bool train_open(Setup *u, unsigned parts, Error *e) {
+    if (!(parts & SETUP_TRAIN)) return true;
+    if (!dataset_open(&u->train_set, &u->data, true, e)) return false;
+    return !(parts & SETUP_UNLEARN) || !u->names || !u->train_set->classes ||
+           dataset_use_classes(u->train_set, u->name, u->names, NULL, e);
+}
+
 /* The labels of what is evaluated are the model's classes, if the checkpoint names them: neither the order of
  * the folders nor data.train then matters. */
 static bool data_open(Setup *u, unsigned parts, Error *e) {
-    if (parts & SETUP_TRAIN && !dataset_open(&u->train_set, &u->data, true, e)) return false;
+    if (!train_open(u, parts, e)) return false;
     DataSettings set = u->data;
+    bool apart = set.test[0] && parts & SETUP_UNLEARN && u->train_set;
     if (!(parts & SETUP_TEST) || !(set.test[0] || set.per_class_train > 0)) return true;
-    if (u->names && set.test[0]) set.train[0] = 0;
+    if (set.test[0] && (u->names || apart)) set.train[0] = 0;
     if (!dataset_open(&u->test_set, &set, false, e)) return false;
-    return !u->names || !u->test_set->classes ||
-           dataset_use_classes(u->test_set, u->name, u->names, "the checkpoint's model", e);
+    if (!u->test_set->classes) return true;
+    if (u->names) return dataset_use_classes(u->test_set, u->name, u->names, "the checkpoint's model", e);
+    return !apart ||
+           dataset_use_classes(u->test_set, u->train_set->class_name, u->train_set->classes, NULL, e);
 }
 
 static bool tables_check(Recipe *r, const TaskClass *class, Error *e) {

@@ -4,6 +4,7 @@
 #include "cli/unlearn_output.h"
 #include "cli/unlearn_plan.h"
 #include "cli/unlearn_record.h"
+#include "cli/unlearn_report_world.h"
 #include "cli/unlearn_world.h"
 
 #include "core/clock.h"
@@ -17,16 +18,18 @@
 static const char usage[] =
     "usage: lethe unlearn RECIPE --checkpoint DIR --forget SPEC [--forget SPEC]... --out DIR [--method "
     "NAME]\n"
-    "       [--reference DIR]... [--set key=value]... [--seed N] [--key FILE] [--operator NAME] "
-    "[--dry-run]\n\n"
+    "       [--reference DIR]... [--set key=value]... [--seed N] [--no-pictures] [--key FILE] [--operator "
+    "NAME]\n"
+    "       [--dry-run]\n\n"
     "  RECIPE        what the checkpoint's own recipe does not say: unlearn.method and its settings\n"
     "  --checkpoint  a run or a checkpoint, with its manifest; it stays as it is\n"
     "  --forget      identity=NAME[,NAME..]  class=NAME  sample=ID[,ID..]  file=PATH  path=END-OF-A-PATH\n"
     "                random=SHARE  @LIST (one of these a line)\n"
-    "  --out         a new folder: the model that has forgotten\n"
+    "  --out         a new folder: the model that has forgotten, audit.json and report.html\n"
     "  --method      --set unlearn.method=NAME\n"
     "  --reference   a model that was trained without them, for the audit to hold the result against\n"
     "  --seed        of random=SHARE; 0 unless given\n"
+    "  --no-pictures report.html without pictures of what was forgotten\n"
     "  --key         signs the record (lethe keygen); else $LETHE_KEY, or ~/.config/lethe/key.pem, made if "
     "need be\n"
     "  --operator    who answers for it, for the record\n"
@@ -36,13 +39,19 @@ typedef struct Command {
     const char *recipe, *checkpoint, *out, *key, *operator_name;
     OptionList set, forget, reference;
     int64_t seed;
-    bool dry;
+    bool dry, bare; /* bare: a report without pictures */
 } Command;
 
 static bool log_of(Log **out, const Output *o, Error *e) {
     const LogTotals totals = {.interval = 10, .console = comm_first() ? STDOUT_FILENO : -1};
     return log_open(out, comm_first() ? o->partial : NULL, &totals, 0, e);
 }
+
+/* What was measured, and pictures for the report. */
+typedef struct Result {
+    AuditSet audits;
+    ReportPictures pictures;
+} Result;
 
 /* audit.json and the record, beside the checkpoint. */
 static bool audit_write(const World *w, const Record *r, const Method *m, const AuditSet *s, const Output *o,
@@ -54,17 +63,23 @@ static bool audit_write(const World *w, const Record *r, const Method *m, const 
     return fine;
 }
 
-/* The model before, the reference if there is one, then the weights in u->task. */
-static bool audit(World *w, Unlearn *u, AuditSet *s, const Command *c, double seconds, Error *e) {
+/* The weights in u->task, then the model before, then the reference if there is one. */
+static bool audit(World *w, Unlearn *u, Result *to, const Command *c, double seconds, Error *e) {
+    AuditSet *s = &to->audits;
+    ReportPictures *p = &to->pictures;
+    if (!c->bare && (!pictures_take_before(p, w, u, e) || !pictures_take(p, w, u, REPORT_AFTER, e)))
+        return false;
     if (!audit_set_before(s, w, u, e) || !audit_set_after(s, w, u, seconds, e)) return false;
-    for (int i = 0; i < c->reference.count; i++)
+    for (int i = 0; i < c->reference.count; i++) {
         if (!audit_set_load(w, c->reference.item[i], e) || !audit_set_reference(s, w, u, 0, e)) return false;
+        if (!c->bare && i == 0 && !pictures_take(p, w, u, REPORT_REFERENCE, e)) return false;
+    }
     return audit_set_compare(s, u, e);
 }
 
 /* The method, the statistics, the checkpoint, the audit. */
 static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, const Record *r,
-                   AuditSet *s, Error *e) {
+                   Result *to, Error *e) {
     double began = clock_seconds();
     if (!method_run(m, u, world_settings(w, m), e) || !unlearn_refresh(u, e)) return false;
     double took = clock_seconds() - began;
@@ -72,10 +87,29 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     if (comm_first())
         printf("%s: %" PRId64 " updates in %.1f s; now the audit\n", m->title, u->updates, took);
     fflush(stdout);
-    return audit(w, u, s, c, took, e) && comm_agree(!comm_first() || audit_write(w, r, m, s, o, took, e), e);
+    ReportWork work = {.method = m,
+                       .asked = &c->forget,
+                       .record = r,
+                       .pictures = c->bare ? NULL : &to->pictures,
+                       .unlearn_seconds = took,
+                       .updates = u->updates};
+    began = clock_seconds();
+    if (!audit(w, u, to, c, took, e)) return false;
+    work.audit_seconds = clock_seconds() - began;
+    return comm_agree(!comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) &&
+                                        report_world_write(o->partial, w, &to->audits, &work, e)),
+                      e);
 }
 
-static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
+/* The opening first: an output that is there has one. */
+static bool finish(Output *o, Error *e) {
+    if (!output_free(o, e) || !record_finish(o, e)) return false;
+    if (output_finish(o, e)) return true;
+    if (o->lock >= 0) record_drop(o, false);
+    return false;
+}
+
+static bool run(World *w, const Command *c, Result *to, Error *e) {
     Unlearn u;
     Output o = {.lock = -1};
     Record r = {0};
@@ -88,15 +122,17 @@ static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
             comm_agree(method_check(m, &u, e), e) &&
             comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
             comm_agree(!comm_first() || record_open(&r, w, m, c->key, &c->forget, c->operator_name, e), e) &&
-            comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, s, e);
+            comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, to, e);
         log_close(u.log);
         u.log = NULL;
-        fine = fine && comm_agree(!comm_first() || (output_finish(&o, e) && record_finish(&o, e)), e);
+        fine = fine && comm_agree(!comm_first() || finish(&o, e), e);
+        if (!fine && o.lock >= 0) record_drop(&o, true);
         record_close(&r);
         output_close(&o);
         if (fine && comm_first()) {
-            audit_set_print(s);
-            printf("\nthe model that has forgotten: %s\n", o.folder);
+            audit_set_print(&to->audits);
+            printf("\nthe model that has forgotten: %s\nwhat this means: %s/report.html\n", o.folder,
+                   o.folder);
         }
     }
     unlearn_close(&u);
@@ -105,12 +141,13 @@ static bool run(World *w, const Command *c, AuditSet *s, Error *e) {
 
 static bool unlearn(const Command *c, Error *e) {
     World w;
-    AuditSet *s = mem_zero(1, sizeof *s);
-    if (!s) return error_memory(e, sizeof *s);
+    Result *to = mem_zero(1, sizeof *to);
+    if (!to) return error_memory(e, sizeof *to);
     bool fine = world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
-                run(&w, c, s, e);
-    audit_set_close(s);
-    mem_free(s);
+                run(&w, c, to, e);
+    audit_set_close(&to->audits);
+    pictures_close(&to->pictures);
+    mem_free(to);
     world_close(&w);
     return fine;
 }
@@ -129,6 +166,7 @@ int cli_unlearn(int argc, char **argv) {
         {"reference", OPTION_LIST, &c.reference},
         {"set", OPTION_LIST, &c.set},
         {"seed", OPTION_INT, &c.seed},
+        {"no-pictures", OPTION_FLAG, &c.bare},
         {"key", OPTION_TEXT, &c.key},
         {"operator", OPTION_TEXT, &c.operator_name},
         {"dry-run", OPTION_FLAG, &c.dry},

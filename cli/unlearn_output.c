@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* "a/b/" is "a/b". */
@@ -29,6 +30,13 @@ static bool clear(const char *folder, Error *e) {
     return fine;
 }
 
+/* Was the folder renamed or removed between our opening it and our lock? */
+static bool lock_stale(const Output *o) {
+    struct stat mine, there;
+    return fstat(o->lock, &mine) != 0 || stat(o->partial, &there) != 0 || mine.st_ino != there.st_ino ||
+           mine.st_dev != there.st_dev;
+}
+
 bool output_open(Output *o, const char *out, Error *e) {
     *o = (Output){.lock = -1};
     if (!names_make(o, out, e)) return false;
@@ -41,6 +49,11 @@ bool output_open(Output *o, const char *out, Error *e) {
         close(o->lock);
         o->lock = -1; /* it is not ours to remove */
         return error_set(e, ERROR_STATE, "%s: another process writes to it", o->partial);
+    }
+    if (lock_stale(o)) { /* who had it is through: what stands there now is not what was locked */
+        close(o->lock);
+        o->lock = -1;
+        return error_set(e, ERROR_STATE, "%s: another process has just written to it", o->folder);
     }
     return clear(o->partial, e);
 }
@@ -117,11 +130,16 @@ static bool parent_sync(const char *folder, Error *e) {
     return file_sync_folder(parent, e);
 }
 
+bool output_free(Output *o, Error *e) {
+    if (file_kind_link(o->folder) == FILE_NONE) return true;
+    close(o->lock);
+    o->lock = -1;
+    return error_set(e, ERROR_VALUE, "%s: somebody made it meanwhile; what was made stands in %s", o->folder,
+                     o->partial);
+}
+
 bool output_finish(Output *o, Error *e) {
-    if (!file_sync_folder(o->partial, e)) return false;
-    if (file_kind_link(o->folder) != FILE_NONE)
-        return error_set(e, ERROR_VALUE, "%s: somebody made it meanwhile; what was made stands in %s",
-                         o->folder, o->partial);
+    if (!file_sync_folder(o->partial, e) || !output_free(o, e)) return false;
     if (rename(o->partial, o->folder) != 0) return file_error(e, o->folder, "make", errno);
     close(o->lock);
     o->lock = -1;

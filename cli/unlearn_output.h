@@ -17,6 +17,8 @@ bool output_open(Output *o, const char *out, Error *e);
 bool output_checkpoint(const Output *o, World *w, Error *e);
 /* The path of the model's file that output_checkpoint wrote. */
 bool output_model(const Output *o, const World *w, char path[FILE_PATH], Error *e);
+/* Has nobody else made OUT meanwhile? Else what was made stays where it is, and output_close leaves it. */
+bool output_free(Output *o, Error *e);
 bool output_finish(Output *o, Error *e);
 void output_close(Output *o); /* without output_finish: leaves nothing */
 

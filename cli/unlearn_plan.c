@@ -14,7 +14,7 @@ enum { SHOWN = 5 };
 /* Seconds that a sample takes forward and backward: the quickest of some steps. */
 static bool sample_time(Unlearn *u, double *out, Error *e) {
     Feed f;
-    if (!feed_open(&f, u, SET_RETAIN, FEED_PLAIN, 0, e)) return false;
+    if (!feed_open(&f, u, SET_RETAIN, FEED_TRAIN, 0, e)) return false;
     bool fine = true;
     *out = INFINITY;
     for (int k = 0; k < 8 && fine; k++) {

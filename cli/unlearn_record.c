@@ -280,3 +280,9 @@ bool record_finish(const Output *o, Error *e) {
     printf("who was forgotten is said in %s alone: keep it as a secret, or destroy it\n", whole);
     return true;
 }
+
+void record_drop(const Output *o, bool partial) {
+    char path[FILE_PATH];
+    Error ignored;
+    if (record_opening(o, partial, path, &ignored)) unlink(path);
+}

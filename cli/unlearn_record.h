@@ -27,8 +27,13 @@ bool record_open(Record *r, const World *w, const Method *m, const char *key, co
 /* After it: writes both files; the opening under a name for the time being, until record_finish. */
 bool record_write(const Record *r, const World *w, const Method *m, const Output *o, const char *audit,
                   double seconds, Error *e);
-bool record_finish(const Output *o, Error *e); /* when the output stands */
+bool record_finish(const Output *o, Error *e); /* just before the output stands */
 void record_close(Record *r);                  /* a zeroed one is fine */
+
+/* Removes the opening, under the name for the time being or the lasting one: the record it opens is not
+ * there.
+ */
+void record_drop(const Output *o, bool partial);
 
 /* The opening's path, beside the output. */
 bool record_opening(const Output *o, bool partial, char path[FILE_PATH], Error *e);

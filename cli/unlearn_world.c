@@ -30,21 +30,32 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const Place *)a)->name, ((const Place *)b)->name);
 }
 
-/* The places of all lines whose names are in the sorted list once. Returns how many. */
-static int64_t match(World *w, const Place *list, int64_t n, bool idx, int parts) {
+/* The places of all lines whose names are in the sorted list once. A sample that two lines could be is
+ * neither's: one might be forgotten and the other stay. `owner` has room for a line a sample. Returns how
+ * many were found. */
+static int64_t match(World *w, const Place *list, int64_t n, bool idx, int parts, int64_t *owner) {
     int64_t found = 0;
+    for (int64_t k = 0; k < n; k++) owner[k] = -1;
     for (int64_t i = 0; i < w->manifest->count; i++) {
         const Place key = {name_of(w->manifest->line[i].path, idx, parts), 0};
         const Place *p = bsearch(&key, list, (size_t)n, sizeof *list, by_name);
         bool alone = p && (p == list || by_name(p - 1, p)) && (p + 1 == list + n || by_name(p, p + 1));
-        w->place[i] = alone ? p->at : -1;
-        found += alone;
+        w->place[i] = -1;
+        if (!alone) continue;
+        int64_t other = owner[p->at];
+        if (other < 0) owner[p->at] = i;
+        if (other >= 0 && w->place[other] < 0) continue; /* a third */
+        if (other >= 0)
+            w->place[other] = -1;
+        else
+            w->place[i] = p->at;
+        found += other < 0 ? 1 : -1;
     }
     return found;
 }
 
 /* By their paths, or, where the data lies in another folder now, by the last parts of these. */
-static int64_t places_match(World *w, Place *list, char *names) {
+static int64_t places_match(World *w, Place *list, char *names, int64_t *owner) {
     static const int tries[] = {0, 3, 2, 1};
     const Dataset *d = w->setup.train_set;
     int64_t found = 0;
@@ -56,7 +67,7 @@ static int64_t places_match(World *w, Place *list, char *names) {
             list[i] = (Place){path ? name_of(path, false, tries[k]) : number, i};
         }
         qsort(list, (size_t)d->count, sizeof *list, by_name);
-        found = match(w, list, d->count, names != NULL, tries[k]);
+        found = match(w, list, d->count, names != NULL, tries[k], owner);
     }
     return found;
 }
@@ -66,10 +77,12 @@ static bool places_find(World *w, Error *e) {
     size_t n = (size_t)d->count;
     Place *list = mem_get(n * sizeof *list);
     char *names = d->pixel ? mem_get(n * IDX_NAME) : NULL;
+    int64_t *owner = mem_get(n * sizeof *owner);
     w->place = mem_get((size_t)w->manifest->count * sizeof *w->place);
-    bool fine = list && w->place && (names || !d->pixel);
-    int64_t found = fine ? places_match(w, list, names) : 0;
+    bool fine = list && owner && w->place && (names || !d->pixel);
+    int64_t found = fine ? places_match(w, list, names, owner) : 0;
     mem_free(list);
+    mem_free(owner);
     mem_free(names);
     if (!fine) return error_memory(e, n * sizeof *list);
     w->strangers = d->count - found;
@@ -96,6 +109,25 @@ static bool places_check(const World *w, Error *e) {
 
 /* ---- sets ---- */
 
+/* The class of a line's sample, which may be deleted; -1: none. */
+static int32_t label_of(const World *w, int64_t line) {
+    const Dataset *d = w->setup.train_set;
+    const char *who = w->manifest->line[line].identity;
+    if (w->place[line] >= 0) return d->sample[w->place[line]].label;
+    for (int32_t k = 0; who && k < d->classes; k++)
+        if (strcmp(d->class_name[k], who) == 0) return k;
+    return -1;
+}
+
+/* Samples go by the manifest's ids, which key what is drawn for each: the same, whatever was deleted since.
+ * (Elsewhere an id is a place in a file.) */
+static void ids_keep(const World *w) {
+    Dataset *d = w->setup.train_set;
+    if (d->pixel || d->coco) return;
+    for (int64_t i = 0; i < w->manifest->count; i++)
+        if (w->place[i] >= 0) d->sample[w->place[i]].id = w->manifest->line[i].id;
+}
+
 /* Which classes have no retained sample, of those that a forgotten one has: [classes]. */
 static bool *classes_gone(World *w, Error *e) {
     const Dataset *d = w->setup.train_set;
@@ -108,14 +140,14 @@ static bool *classes_gone(World *w, Error *e) {
     bool some = false, whole = d->classes > 0;
     for (int k = 1; k >= 0; k--) /* the forgotten first */
         for (int64_t i = 0; i < w->manifest->count; i++)
-            if (w->place[i] >= 0 && w->request.forget[i] == (k == 1)) {
-                int32_t label = d->sample[w->place[i]].label;
+            if (w->request.forget[i] == (k == 1)) {
+                int32_t label = label_of(w, i);
                 if (label < 0) continue;
                 if (k == 0 && gone[label]) whole = false;
                 gone[label] = k == 1;
                 some = true;
             }
-    w->unlearn.whole = whole && some;
+    w->unlearn.whole = whole && some && w->setup.task.classes > 0;
     return gone;
 }
 
@@ -126,14 +158,19 @@ static bool part(Dataset **out, const Dataset *d, const bool *keep, int64_t *cou
     return dataset_part(out, d, keep, true, e);
 }
 
-static bool train_sets(World *w, Error *e) {
+bool world_split(World *w, const uint8_t *part_of, Error *e) {
     const Dataset *d = w->setup.train_set;
     bool *keep = mem_get((size_t)d->count), fine = keep || error_memory(e, (size_t)d->count);
     for (int k = 0; k < 2 && fine; k++) {
         UnlearnSet set = k ? SET_FORGET : SET_RETAIN;
+        WorldPart wanted = k ? PART_FORGET : PART_RETAIN;
+        dataset_close(w->set[set]);
+        w->set[set] = NULL;
         memset(keep, 0, (size_t)d->count);
-        for (int64_t i = 0; i < w->manifest->count; i++)
-            if (w->place[i] >= 0 && w->request.forget[i] == (k == 1)) keep[w->place[i]] = true;
+        for (int64_t i = 0; i < w->manifest->count; i++) {
+            WorldPart p = part_of ? part_of[i] : w->request.forget[i] ? PART_FORGET : PART_RETAIN;
+            if (w->place[i] >= 0 && p == wanted) keep[w->place[i]] = true;
+        }
         fine = part(&w->set[set], d, keep, &w->unlearn.count[set], e);
     }
     mem_free(keep);
@@ -152,7 +189,7 @@ static bool test_sets(World *w, const bool *gone, double share, Error *e) {
     int64_t others = 0;
     for (int64_t i = 0; i < d->count; i++) {
         int32_t label = d->sample[i].label;
-        bool kin = label >= 0 && gone[label];
+        bool kin = d->classes && (label < 0 || gone[label]); /* without one: of somebody who is not there */
         bool valid = !kin && (int64_t)((double)(others + 1) * share) > (int64_t)((double)others * share);
         others += !kin;
         keep[(kin ? 0 : valid ? 1 : 2) * d->count + i] = true;
@@ -184,9 +221,10 @@ static bool outside_set(World *w, Error *e) {
 }
 
 static bool sets_make(World *w, Error *e) {
+    ids_keep(w);
     bool *gone = classes_gone(w, e);
-    bool fine =
-        gone && train_sets(w, e) && test_sets(w, gone, w->setup.unlearn.validation, e) && outside_set(w, e);
+    bool fine = gone && world_split(w, NULL, e) && test_sets(w, gone, w->setup.unlearn.validation, e) &&
+                outside_set(w, e);
     mem_free(gone);
     return fine;
 }
@@ -208,6 +246,7 @@ static bool source(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uin
     LoaderOptions o = {.set = &data,
                        .image_size = w->setup.task.image_size,
                        .batch = batch,
+                       .uneven = kind != FEED_RETRAIN,
                        .rank = alone ? 0 : comm_rank(),
                        .ranks = alone ? 1 : comm_size(),
                        .processors = comm_processors(),
@@ -246,6 +285,34 @@ static const void *settings(void *self, const Method *m) {
 
 /* ---- opening ---- */
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A retained sample with the content of a forgotten one would teach it anew. */
+static bool twins_tell(const World *w, Error *e) {
+    const Manifest *m = w->manifest;
+    const char **hash = mem_get((size_t)m->count * sizeof *hash);
+    int64_t n = 0, twins = 0, first = 0;
+    if (!hash) return error_memory(e, (size_t)m->count * sizeof *hash);
+    for (int64_t i = 0; i < m->count; i++)
+        if (w->request.forget[i] && m->line[i].sha256) hash[n++] = m->line[i].sha256;
+    qsort(hash, (size_t)n, sizeof *hash, by_text);
+    for (int64_t i = 0; i < m->count; i++) {
+        const char *own = m->line[i].sha256;
+        if (w->request.forget[i] || !own || !bsearch(&own, hash, (size_t)n, sizeof *hash, by_text)) continue;
+        if (!twins++) first = i;
+    }
+    mem_free(hash);
+    if (twins && comm_first())
+        fprintf(stderr,
+                "lethe: warning: %" PRId64
+                " of the samples that stay are the very files of forgotten ones, by "
+                "their content; the first: %s (--forget file=PATH takes them all)\n",
+                twins, m->line[first].path);
+    return true;
+}
+
 static bool open_manifest(World *w, const OptionList *forget, uint64_t seed, Error *e) {
     char path[FILE_PATH];
     if (!checkpoint_manifest(w->checkpoint, path, e))
@@ -256,7 +323,7 @@ static bool open_manifest(World *w, const OptionList *forget, uint64_t seed, Err
                          "--forget is missing: identity=NAME, class=NAME, sample=ID, file=PATH, path=END, "
                          "random=SHARE or @LIST");
     return manifest_open(&w->manifest, path, e) &&
-           request_open(&w->request, w->manifest, forget->item, forget->count, seed, e);
+           request_open(&w->request, w->manifest, forget->item, forget->count, seed, e) && twins_tell(w, e);
 }
 
 bool world_open(World *w, const char *recipe, const OptionList *set, const char *checkpoint,

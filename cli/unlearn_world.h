@@ -25,6 +25,11 @@ bool world_open(World *w, const char *recipe, const OptionList *set, const char 
                 const OptionList *forget, uint64_t seed, Error *e);
 void world_close(World *w);
 
+/* Makes the retained and the forgotten set anew, of those lines of the manifest: [manifest.count] of
+ * WorldPart; NULL: as the request has it. No feed may be open. */
+typedef enum { PART_NONE, PART_RETAIN, PART_FORGET } WorldPart;
+bool world_split(World *w, const uint8_t *part, Error *e);
+
 /* unlearn.retrain.init. */
 const char *world_init(const World *w);
 /* A method's settings from the recipe. */

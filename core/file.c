@@ -69,6 +69,10 @@ bool file_read(const char *path, size_t cap, char **text, size_t *size, Error *e
         error_set(e, ERROR_IO, "%s: a folder; expected a file", path);
         goto out;
     }
+    if (S_ISREG(s.st_mode) && s.st_size > 0 && (uint64_t)s.st_size > cap) {
+        error_set(e, ERROR_LIMIT, "%s: larger than the limit of %zu bytes", path, cap);
+        goto out;
+    }
     /* The size is a first guess only: pipes have none and a file may grow while it is read. */
     size_t have = 0, room = S_ISREG(s.st_mode) && s.st_size > 0 ? (size_t)s.st_size : 1 << 16;
     for (;;) {

@@ -148,10 +148,10 @@ static bool map_classes(const Dataset *d, Class *other, int count, const char *w
     for (int i = 0; i < d->classes; i++) {
         const Class key = {d->class_name[i], 0};
         const Class *found = bsearch(&key, other, (size_t)count, sizeof *other, compare_classes);
-        if (!found)
+        if (!found && whose)
             return error_set(e, ERROR_VALUE, "class %s of %s does not exist in %s", key.name, d->source,
                              whose);
-        label[i] = found->label;
+        label[i] = found ? found->label : -1;
     }
     return true;
 }

@@ -63,8 +63,8 @@ void dataset_close(Dataset *d); /* NULL is fine */
 bool dataset_part(Dataset **out, const Dataset *d, const bool *keep, bool wanted, Error *e);
 
 /* Gives the samples the labels of these names (a checkpoint's), by the names of their classes. A class that
- * is not among them is an error, which speaks of `whose`. Names are copied; a set without labels has none
- * afterwards either. */
+ * is not among them is an error, which speaks of `whose`, or, where that is NULL, its samples have no label.
+ * Names are copied; a set without labels has none afterwards either. */
 bool dataset_use_classes(Dataset *d, char *const *name, int count, const char *whose, Error *e);
 
 /* idx: the image as RGB. */

@@ -61,9 +61,10 @@ static void exchange_truth(SlotTruth *a, SlotTruth *b) {
     *b = t;
 }
 
-/* Evaluation: closes the gaps that corrupt images left. Returns how many samples remain. */
+/* Where nothing comes twice: closes the gaps that corrupt images left. Returns how many samples remain. */
 static int slot_compact(const Loader *l, Slot *s) {
     int kept = 0;
+    size_t masks = (size_t)l->set.masks_per_image * (size_t)l->o.image_size * (size_t)l->o.image_size;
     for (int i = 0; i < s->n; i++) {
         if (s->left_out[i]) continue;
         if (kept < i) {
@@ -73,6 +74,7 @@ static int slot_compact(const Loader *l, Slot *s) {
             s->label[kept] = s->label[i];
             s->identity[kept] = s->identity[i];
             if (s->fit) memcpy(s->fit + 2 * kept, s->fit + 2 * i, 2 * sizeof *s->fit);
+            if (s->mask) memcpy(s->mask + (size_t)kept * masks, s->mask + (size_t)i * masks, masks);
             if (s->truth) exchange_truth(&s->truth[kept], &s->truth[i]);
         }
         kept++;
@@ -276,7 +278,7 @@ static bool check(Loader *l, Error *e) {
     const LoaderOptions *o = &l->o;
     if (o->image_size < 1) die("loader: images of side %d", o->image_size);
     if (o->rank < 0 || o->rank >= o->ranks) die("loader: rank %d of %d", o->rank, o->ranks);
-    if (o->batch < 1 || o->batch % o->ranks != 0)
+    if (o->batch < 1 || (o->batch % o->ranks != 0 && !o->uneven))
         return error_set(e, ERROR_VALUE,
                          "train.batch is %lld, which %d ranks cannot share: make it a multiple",
                          (long long)o->batch, o->ranks);

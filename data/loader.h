@@ -10,9 +10,9 @@
  * In evaluation a rank's part of a short batch may be empty (n = 0).
  *
  * Corrupt images (data.corrupt). "stop": the first ends the run. "skip": it is warned of once and another
- * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation it is
- * left out, and n is smaller. Above data.corrupt_max of the data set the run ends. A sample counts once,
- * however often it comes; each rank counts those of its own part.
+ * sample, drawn by (seed, epoch, id), takes its place in the batch, under its own id; in evaluation, and
+ * where `plain` is set, it is left out, and n is smaller. Above data.corrupt_max of the data set the run
+ * ends. A sample counts once, however often it comes; each rank counts those of its own part.
  *
  * Masks. Samples without any are left out, and how many those are is warned of once. Training: each image
  * comes with data.masks_per_image of its masks, drawn by (seed, epoch, id), every one once before any comes
@@ -33,6 +33,7 @@ typedef struct LoaderOptions {
     const DataSettings *set; /* copied */
     int image_size;          /* side of the samples: model.image_size */
     int64_t batch;           /* samples a step, on all ranks; a multiple of `ranks` */
+    bool uneven;             /* or not: ranks then have parts of two sizes, which may be empty; no mixing */
     int rank, ranks;         /* 0, 1: a single process */
     int processors; /* for data.workers 0: a worker a processor but one; 0: all the process may use */
     bool train;

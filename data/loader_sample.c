@@ -110,11 +110,11 @@ bool loader_sample(Loader *l, Worker *w, Slot *s, int place, Error *e) {
     int64_t i = s->sample[place];
     Rng rng = rng_open(l->o.seed, RNG_AUGMENT, s->epoch, (uint64_t)l->data->sample[i].id);
     Rng other = rng_sub(rng, REPLACE);
-    bool ok;
+    bool ok, once = !l->o.train || l->o.plain; /* nothing twice */
     s->left_out[place] = false;
     if (!try_load(l, w, s, place, i, rng, &ok, e)) return false;
-    if (!ok && !l->o.train) s->left_out[place] = true;
-    for (int k = 0; !ok && l->o.train; k++) {
+    if (!ok && once) s->left_out[place] = true;
+    for (int k = 0; !ok && !once; k++) {
         if (k == TRIES)
             return error_set(e, ERROR_FORMAT, "%s: no readable image among %d drawn in place of %s",
                              l->data->key, TRIES, l->data->sample[i].path);

@@ -102,7 +102,8 @@ static Adapt adapt(Task *task, const char *name, const Tensor *from, Param *to) 
 static Tensor *features(Task *task, Step *s, const Batch *batch) {
     Classify *m = task->self;
     bool frozen = m->set.train == TRAIN_PROBE, was = s->recording, training = s->training;
-    if (frozen) step_no_grad(s), s->training = false;
+    if (frozen) s->training = false;
+    if (frozen && !s->want_image) step_no_grad(s);
     Scope scope = scope_open(s);
     Tensor *x = vit_blocks(s, &m->vit,
                            vit_tokens(s, &m->vit, task_image(s, batch), NULL,
@@ -159,7 +160,7 @@ static void relabel(Task *task, Step *s, const Batch *batch, const TaskRelabel *
     out->label = label;
     for (int64_t b = 0; b < batch->n; b++) {
         Rng r = rng_open(draw->seed, RNG_UNLEARN, draw->round, (uint64_t)batch->id[b]);
-        if (draw->any)
+        if (draw->any || classes < 2) /* of one class none is wrong */
             label[b] = (int32_t)rng_below(&r, classes);
         else
             label[b] = (int32_t)(((uint64_t)batch->label[b] + 1 + rng_below(&r, classes - 1)) % classes);

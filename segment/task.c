@@ -178,7 +178,7 @@ Tensor *segment_sized(Step *s, Tensor *x, int64_t side) {
 SamEmbedding segment_embed(Step *s, const Segment *m, const Batch *batch) {
     bool rests = m->set.train != SEGMENT_ALL, training = s->training, was = s->recording;
     /* HQ's own part of the embedding trains; the encoder before it is frozen, so that it leaves no tape */
-    if (m->set.train == SEGMENT_DECODER) step_no_grad(s);
+    if (m->set.train == SEGMENT_DECODER && !s->want_image) step_no_grad(s);
     if (rests) s->training = false;
     SamEmbedding on = sam_embed(s, &m->sam, task_image(s, batch), NULL);
     step_grad_on(s, was);

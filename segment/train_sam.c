@@ -107,10 +107,11 @@ static Tensor *round_run(Step *s, void *self, Tensor *image) {
 /* ---- all rounds ---- */
 
 /* Rounds that bring no new click: the last, of 3 and more; of 5 and more, also one after a click drawn for
- * the step, the same for all masks. Number 0 is the first round. */
+ * the step, the same for all masks, and for every look at a batch that is fixed. Number 0 is the first round.
+ */
 static int64_t still_round(const Step *s, const SegmentSettings *set) {
     if (set->rounds < 5) return set->rounds;
-    Rng r = rng_open(s->seed, RNG_PROMPT, 0, (uint64_t)s->index);
+    Rng r = rng_open(s->seed, RNG_PROMPT, 0, s->batch->fixed ? 0 : (uint64_t)s->index);
     return 2 + (int64_t)rng_below(&r, (uint64_t)set->rounds - 3);
 }
 

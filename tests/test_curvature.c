@@ -1,8 +1,8 @@
 /* Inverse curvature times a vector: Woodbury against a dense solve and in memory, the WoodFisher loop against
  * what it sums up to, and both against what removing samples from a logistic regression really does. */
 #include "core/rng.h"
-#include "unlearn/vector.h"
 #include "unlearn/lowrank.h"
+#include "unlearn/vector.h"
 #include "unlearn/woodfisher.h"
 
 #include <setjmp.h>

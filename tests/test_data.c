@@ -185,6 +185,80 @@ static void test_labels_of_the_test_folder(void **state) {
     expect_refusal(&set, false, text);
 }
 
+/* ---------------------------------------------------------------------------------------------- parts --- */
+
+static void test_parts(void **state) {
+    (void)state;
+    static const char *const file[] = {"pa/a/1.jpg", "pa/a/2.jpg", "pa/b/1.jpg", "pa/c/1.jpg", "pa/c/2.jpg"};
+    make_files(file, COUNT(file));
+    DataSettings set = settings_of(at("pa"), "");
+    uint64_t live = mem_stat().live;
+    Dataset *d = open_data(&set, true), *part;
+    Error e = {0};
+    const bool keep[] = {true, false, true, false, true}, none[COUNT(file)] = {false};
+    char line[2048];
+    for (int wanted = 0; wanted < 2; wanted++) {
+        int64_t at = 0;
+        assert_true(dataset_part(&part, d, keep, wanted, &e));
+        assert_int_equal(part->count, wanted ? 3 : 2);
+        assert_int_equal(part->classes, 3); /* though one has no b */
+        assert_string_equal(part->class_name[2], "c");
+        for (int i = 0; i < COUNT(file); i++) {
+            if (keep[i] != wanted) continue;
+            assert_int_equal(part->sample[at].id, i);
+            assert_int_equal(part->sample[at].label, d->sample[i].label);
+            assert_ptr_equal(part->sample[at].path, d->sample[i].path);
+            at++;
+        }
+        assert_true(dataset_describe(part, 1, line, sizeof line, &e));
+        assert_non_null(strstr(line, wanted ? "{\"id\": 2, " : "{\"id\": 3, "));
+        dataset_close(part);
+    }
+    assert_true(dataset_part(&part, d, none, false, &e)); /* all of it */
+    Dataset *again;
+    assert_int_equal(part->count, 5);
+    assert_true(dataset_part(&again, part, keep, true, &e)); /* a part of a part */
+    assert_int_equal(again->sample[2].id, 4);
+    dataset_close(again);
+    dataset_close(part);
+    part = d;
+    assert_false(dataset_part(&part, d, none, true, &e));
+    assert_null(part);
+    assert_non_null(strstr(e.text, "no sample is left"));
+    for (int n = 0; n < 2; n++) {
+        mem_fail_after(n);
+        assert_false(dataset_part(&part, d, keep, true, &e));
+        mem_fail_after(-1);
+        assert_int_equal(e.code, ERROR_MEMORY);
+    }
+    dataset_close(d);
+    assert_int_equal(mem_stat().live, live);
+}
+
+/* Classes of a checkpoint, of which the folder lacks one and has another. */
+static void test_classes_of_a_model(void **state) {
+    (void)state;
+    static const char *const file[] = {"cm/a/1.jpg", "cm/c/1.jpg", "cm/new/1.jpg"};
+    char *name[] = {"c", "b", "a"};
+    make_files(file, COUNT(file));
+    DataSettings set = settings_of(at("cm"), "");
+    uint64_t live = mem_stat().live;
+    Dataset *d = open_data(&set, true);
+    Error e = {0};
+    assert_false(dataset_use_classes(d, name, 3, "the model", &e));
+    assert_non_null(strstr(e.text, "class new of"));
+    assert_non_null(strstr(e.text, "does not exist in the model"));
+    assert_true(dataset_use_classes(d, name, 3, NULL, &e));
+    assert_int_equal(d->classes, 3);
+    assert_string_equal(d->class_name[1], "b");
+    assert_int_equal(d->sample[0].label, 2);
+    assert_int_equal(d->sample[1].label, 0);
+    assert_int_equal(d->sample[2].label, -1);
+    assert_int_equal(d->sample[2].identity, -1);
+    dataset_close(d);
+    assert_int_equal(mem_stat().live, live);
+}
+
 /* ------------------------------------------------------------------------------------------ refusals --- */
 
 static void test_what_is_not_there(void **state) {
@@ -402,6 +476,8 @@ int main(void) {
         cmocka_unit_test(test_flat_folder),
         cmocka_unit_test(test_split_by_class),
         cmocka_unit_test(test_labels_of_the_test_folder),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_classes_of_a_model),
         cmocka_unit_test(test_what_is_not_there),
         cmocka_unit_test(test_folder_without_permission),
         cmocka_unit_test(test_idx),

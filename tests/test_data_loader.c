@@ -259,6 +259,86 @@ static void test_short_last_batch_of_training(void **state) {
     dataset_close(d);
 }
 
+/* For looking at: as in training, but each sample once a pass, in order, and nothing that changes. */
+static void test_plain(void **state) {
+    (void)state;
+    DataSettings set = standard();
+    set.hflip = 0.5;
+    set.drop_last = true;
+    Error e;
+    Dataset *d = open_data(&set, true), *part;
+    bool keep[CLASSES * EACH] = {false};
+    for (int i = 0; i < COUNT(keep); i++) keep[i] = i % 3 != 1;
+    assert_true(dataset_part(&part, d, keep, true, &e));
+    Source s;
+    LoaderOptions o = {
+        .set = &set, .image_size = IMAGE, .batch = 4, .ranks = 1, .train = true, .plain = true, .seed = 5};
+    assert_true(loader_open(&s, part, &o, &e));
+    assert_int_equal(s.samples, 14);
+    assert_int_equal(s.steps_per_epoch, 4); /* the last one short */
+    uint64_t hash[4];
+    for (int step = 0; step < 12; step++) {
+        const Batch *b = get(&s, step);
+        assert_int_equal(b->n, step % 4 == 3 ? 2 : 4);
+        assert_int_equal(b->whole, b->n);
+        assert_int_equal(b->epoch, 0);
+        assert_true(b->fixed);
+        for (int i = 0; i < b->n; i++) assert_int_equal(b->id[i], part->sample[step % 4 * 4 + i].id);
+        if (step < 4)
+            hash[step] = hash_of(b);
+        else
+            assert_true(hash_of(b) == hash[step % 4]);
+    }
+    s.close(s.self);
+    o.plain = false;
+    assert_true(loader_open(&s, part, &o, &e));
+    assert_false(get(&s, 0)->fixed);
+    s.close(s.self);
+    o.train = false;
+    assert_true(loader_open(&s, part, &o, &e));
+    assert_true(get(&s, 0)->fixed);
+    s.close(s.self);
+    dataset_close(part);
+    dataset_close(d);
+}
+
+/* A batch that ranks do not divide: parts of two sizes, perhaps none, which are together what one rank has.
+ */
+static void test_uneven_parts(void **state) {
+    (void)state;
+    enum { RANKS = 4 };
+    DataSettings set = standard();
+    set.drop_last = false;
+    Dataset *d = open_data(&set, true);
+    Error e;
+    for (int batch = 1; batch < 8; batch += 2) {
+        Source whole, part[RANKS];
+        LoaderOptions o = {
+            .set = &set, .image_size = IMAGE, .batch = batch, .ranks = 1, .train = true, .seed = 5};
+        assert_true(loader_open(&whole, d, &o, &e));
+        o.ranks = RANKS;
+        assert_false(loader_open(&part[0], d, &o, &e)); /* training wants all alike */
+        o.uneven = true;
+        for (o.rank = 0; o.rank < RANKS; o.rank++) assert_true(loader_open(&part[o.rank], d, &o, &e));
+        for (int64_t step = 0; step < 2 * whole.steps_per_epoch; step++) {
+            const Batch *b = get(&whole, step);
+            int at = 0;
+            for (int r = 0; r < RANKS; r++) {
+                const Batch *p = get(&part[r], step);
+                assert_int_equal(p->whole, b->n);
+                for (int i = 0; i < p->n; i++, at++) {
+                    assert_int_equal(p->id[i], b->id[at]);
+                    assert_memory_equal(image_at(p, i), image_at(b, at), PIXELS * sizeof(float));
+                }
+            }
+            assert_int_equal(at, b->n);
+        }
+        for (int r = 0; r < RANKS; r++) part[r].close(part[r].self);
+        whole.close(whole.self);
+    }
+    dataset_close(d);
+}
+
 static void test_steady_state_allocates_nothing(void **state) {
     (void)state;
     for (int cached = 0; cached < 2; cached++) {
@@ -422,6 +502,8 @@ int main(void) {
         cmocka_unit_test(test_ranks_share_a_batch),
         cmocka_unit_test(test_evaluation_sees_everything_once),
         cmocka_unit_test(test_short_last_batch_of_training),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_uneven_parts),
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_corrupt_images),

@@ -509,8 +509,53 @@ static void test_soft_and_empty_masks(void **state) {
         for (int i = 0; i < 2; i++) assert_int_equal(b->id[i], 0);
     }
     s.close(s.self);
+    LoaderOptions o = options_of(&set, 2, true);
+    Error e;
+    o.plain = true; /* but not where each comes once */
+    fine(loader_open(&s, d, &o, &e), &e);
+    for (int step = 0; step < 3; step++) {
+        b = get(&s, step);
+        assert_int_equal(b->n, 1);
+        assert_int_equal(b->id[0], 0);
+    }
+    s.close(s.self);
     dataset_close(d);
     mem_free(mask);
+}
+
+/* Plain: every picture that has masks once a pass, in order; the same masks each time. */
+static void test_plain(void **state) {
+    (void)state;
+    const char *more[] = {"data.masks_per_image=2"};
+    DataSettings set = settings_of(path_of("coco/train.json"), more, COUNT(more));
+    Dataset *d = open_data(&set, true);
+    Source s;
+    LoaderOptions o = options_of(&set, 2, true);
+    Error e;
+    o.plain = true;
+    fine(loader_open(&s, d, &o, &e), &e);
+    assert_int_equal(s.samples, SCENES - 1);
+    uint8_t *first = mem_zero(SCENES, (size_t)2 * PIXELS);
+    for (int pass = 0; pass < 3; pass++) {
+        int64_t last = -1, seen = 0;
+        for (int64_t k = 0; k < s.steps_per_epoch; k++) {
+            const Batch *b = get(&s, pass * s.steps_per_epoch + k);
+            assert_true(b->fixed && b->epoch == 0);
+            assert_int_equal(b->each, 2);
+            for (int i = 0; i < b->n; i++, seen++) {
+                assert_true(b->id[i] > last);
+                last = b->id[i];
+                uint8_t *kept = first + seen * 2 * PIXELS;
+                if (pass) assert_memory_equal(mask_at(b, i, 0), kept, 2 * PIXELS);
+                memcpy(kept, mask_at(b, i, 0), 2 * PIXELS);
+                object_of(b, i, 0);
+            }
+        }
+        assert_int_equal(seen, s.samples);
+    }
+    mem_free(first);
+    s.close(s.self);
+    dataset_close(d);
 }
 
 /* ---------------------------------------------------------------------------------- ranks and memory --- */
@@ -842,6 +887,7 @@ int main(void) {
         cmocka_unit_test(test_small_objects),
         cmocka_unit_test(test_evaluation),
         cmocka_unit_test(test_soft_and_empty_masks),
+        cmocka_unit_test(test_plain),
         cmocka_unit_test(test_ranks_share_a_batch),
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_memory_runs_out),

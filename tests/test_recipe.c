@@ -314,12 +314,90 @@ static void test_no_memory(void **state) {
     assert_true(n > 10);
 }
 
+/* A checkpoint's recipe under another: what that is silent on. */
+static void test_base(void **state) {
+    (void)state;
+    Recipe *r;
+    Error e;
+    char *set[] = {"train.epochs=7"};
+    const char
+        *own = "{\"seed\": 3, \"data\": {\"flip\": true}, \"train\": {\"batch\": 16}}",
+        *base =
+            "{\"seed\": 9, \"task\": \"classify\", \"train\": {\"batch\": 8, \"epochs\": 2, "
+            "\"accumulate\": 4}, \"data\": {\"flip\": false, \"mean\": [0, 0, 1]}, \"older\": {\"key\": 1}}";
+    assert_true(recipe_parse(&r, "r.json", own, strlen(own), set, 1, &e));
+    assert_false(recipe_says(r, "task"));
+    assert_true(recipe_base(r, "RUN", base, &e));
+    static const struct {
+        const char *path;
+        bool says;
+    } said[] = {{"seed", true},         {"task", true},        {"train", true},     {"train.batch", true},
+                {"train.epochs", true}, {"data", true},        {"data.mean", true}, {"older.key", true},
+                {"optim", false},       {"optim.kind", false}, {"trai", false},     {"train.bat", false},
+                {"seed.x", false},      {"data.flip.x", false}};
+    for (int i = 0; i < COUNT(said); i++)
+        if (recipe_says(r, said[i].path) != said[i].says) fail_msg("%s", said[i].path);
+    assert_true(recipe_bind(r, &run_table, &run, &e) && recipe_bind(r, &optim_table, &optim, &e));
+    assert_int_equal(run.seed, 3);
+    assert_string_equal(run.task, "classify");
+    assert_int_equal(run.batch, 16);
+    assert_true(run.epochs == 7);
+    assert_true(run.flip);
+    assert_int_equal(optim.accumulate, 4);
+    assert_true(optim.mean[0] == 0 && optim.mean[2] == 1);
+    assert_int_equal(optim.kind, 0);   /* neither says it */
+    assert_true(recipe_finish(r, &e)); /* a key of another version's checkpoint is no mistake of the user's */
+    char *text = recipe_text(r, &e);
+    assert_non_null(strstr(text, "\"classify\""));
+    assert_null(strstr(text, "older"));
+    mem_free(text);
+    recipe_close(r);
+}
+
+static void test_base_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *own, *base, *message;
+    } row[] = {
+        {"{}", "[]", "RUN:1:1: expected an object, found an array"},
+        {"{}", "{\"seed\": 1,}", "RUN:1:11: "},
+        {"{}", "{\"train\": {\"batch\": \"many\"}}", "RUN:1:12: train.batch: "},
+        {"{\"trian\": 1}", "{\"train\": {\"batch\": 8}}", "r.json:1:2: trian: "},
+        {"{\"train\": 3}", "{\"train\": {\"batch\": 8}}", "r.json:1:2: train: "},
+    };
+    for (int i = 0; i < COUNT(row); i++) {
+        Recipe *r;
+        Error e = {0};
+        uint64_t live = mem_stat().live;
+        assert_true(recipe_parse(&r, "r.json", row[i].own, strlen(row[i].own), NULL, 0, &e));
+        bool taken = recipe_base(r, "RUN", row[i].base, &e) && recipe_bind(r, &run_table, &run, &e) &&
+                     recipe_bind(r, &optim_table, &optim, &e) && recipe_finish(r, &e);
+        if (taken || strncmp(e.text, row[i].message, strlen(row[i].message)) != 0)
+            fail_msg("wanted %s, found %s", row[i].message, taken ? "none" : e.text);
+        recipe_close(r);
+        assert_int_equal(mem_stat().live, live);
+    }
+    Recipe *r;
+    Error e;
+    assert_true(recipe_parse(&r, "r.json", "{}", 2, NULL, 0, &e));
+    for (int n = 0; n < 2; n++) {
+        mem_fail_after(n);
+        assert_false(recipe_base(r, "RUN", "{\"seed\": 1}", &e));
+        mem_fail_after(-1);
+        assert_int_equal(e.code, ERROR_MEMORY);
+        recipe_close(r);
+        assert_true(recipe_parse(&r, "r.json", "{}", 2, NULL, 0, &e));
+    }
+    recipe_close(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_values),     cmocka_unit_test(test_set),
-        cmocka_unit_test(test_file_errors), cmocka_unit_test(test_set_errors), cmocka_unit_test(test_open),
-        cmocka_unit_test(test_required),    cmocka_unit_test(test_text),       cmocka_unit_test(test_help),
-        cmocka_unit_test(test_nearest),     cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),     cmocka_unit_test(test_set),
+        cmocka_unit_test(test_file_errors),  cmocka_unit_test(test_set_errors), cmocka_unit_test(test_open),
+        cmocka_unit_test(test_required),     cmocka_unit_test(test_text),       cmocka_unit_test(test_help),
+        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_base),
+        cmocka_unit_test(test_base_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,14 @@ RECIPE_TABLE(audit_table, "Audit", AuditSettings, AUDIT_FIELDS);
 #define ROW(key, name, unit, about) {#key, name, unit, about},
 const FigureRow figure_row[FIGURES] = {AUDIT_FIGURES(ROW)};
 
+const char *figure_unit(Figure f, bool share) {
+    static const Figure score[] = {FIGURE_ua,      FIGURE_ra,      FIGURE_ta,      FIGURE_ka,
+                                   FIGURE_ua_int8, FIGURE_ra_int8, FIGURE_ua_int4, FIGURE_ra_int4};
+    for (int i = 0; i < COUNT(score) && !share; i++)
+        if (f == score[i]) return "";
+    return figure_row[f].unit;
+}
+
 static const double LEVEL = 0.95;
 
 static void put(Audit *a, Figure f, double value) {
@@ -275,7 +283,12 @@ bool audit_measure(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *
         return false;
     }
     memcpy(kept, p->value, (size_t)p->values * sizeof *kept);
+    /* what is drawn for a sample, masks and prompts, is the same before and after, and for every seed */
+    uint64_t seed = u->seed, drawn = u->step->seed;
+    u->seed = u->step->seed = (uint64_t)u->world->run->seed * 1000003;
     bool fine = measure(a, u, set, before, kept, e);
+    u->seed = seed;
+    u->step->seed = drawn;
     mem_free(kept);
     if (!fine) audit_close(a);
     return fine;
@@ -351,14 +364,15 @@ bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit 
     double value;
     double ua = value_of(a, FIGURE_ua) / 100, ra = value_of(a, FIGURE_ra) / 100,
            ta = value_of(a, FIGURE_ta) / 100;
-    if (a->share && u->task->classes && !isnan(ta)) {
+    bool known = !isnan(ua) && !isnan(ta); /* the forgotten may be deleted, and there may be no data.test */
+    if (a->share && u->task->classes && known) {
         AusKind kind = u->world->whole ? AUS_CLASS : AUS_SAMPLES;
         if (!measure_aus(&value, kind, value_of(before, FIGURE_ta) / 100, ta, 1 - ua, e)) return false;
         put(a, FIGURE_aus, value);
     }
     if (!reference) return true;
     if (!gap(a, reference, e) || (a->forget.n && !forget_quality(a, reference, e))) return false;
-    if (a->share && !isnan(ta)) {
+    if (a->share && known) {
         const double mine[3] = {1 - ua, ra, ta},
                      other[3] = {1 - value_of(reference, FIGURE_ua) / 100,
                                  value_of(reference, FIGURE_ra) / 100, value_of(reference, FIGURE_ta) / 100};

@@ -77,6 +77,10 @@ typedef struct FigureRow {
 } FigureRow;
 extern const FigureRow figure_row[FIGURES];
 
+/* The unit of a figure of an audit whose score is a share, or a loss: UA and its kin are then the loss
+ * itself. */
+const char *figure_unit(Figure f, bool share);
+
 /* How the forgotten come back: the score after each look. */
 enum { AUDIT_CURVE = 128 };
 typedef struct AuditCurve {

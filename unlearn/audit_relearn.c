@@ -34,7 +34,8 @@ static bool learn_few(Unlearn *u, Feed *f, void *self, Error *e) {
         part.image.dim[0] = part.n;
         left -= b->whole ? b->whole : b->n;
         /* every rank has the same samples here: the gradients that are added up are each a share of one */
-        if (part.n) unlearn_loss(u, &part, true, (double)part.n / (double)few->most / comm_size());
+        if (part.n >= u->task->least_batch && part.n)
+            unlearn_loss(u, &part, true, (double)part.n / (double)few->most / comm_size());
     }
     f->next = 0;
     return true;
@@ -51,7 +52,9 @@ static bool relearn(AuditCurve *c, Unlearn *u, const AuditSettings *set, double 
     const DescentSettings how = {.epochs = 1, .optimizer = 1, .lr = set->relearn_lr, .momentum = 0.9};
     Descent d = {0};
     Log *log = u->log;
-    int64_t updates = u->updates, planned = u->planned;
+    int64_t updates = u->updates, planned = u->planned, index = u->index;
+    double passes = u->passes;
+    u->index = 0; /* drop path is the same, however long the run was */
     bool fine = descent_open(&d, u, &how, set->relearn_steps, e);
     u->log = NULL; /* no part of the run */
     for (int64_t i = 0; i <= set->relearn_steps && fine && !c->reached; i++) {
@@ -69,6 +72,8 @@ static bool relearn(AuditCurve *c, Unlearn *u, const AuditSettings *set, double 
     u->log = log;
     u->updates = updates;
     u->planned = planned;
+    u->index = index;
+    u->passes = passes;
     return fine;
 }
 
@@ -83,6 +88,7 @@ bool audit_relearn(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *
     size_t bytes = (size_t)p->values * sizeof(real);
     int64_t n = u->world->count[SET_FORGET];
     Few few = {.most = (int64_t)ceil(set->relearn_few * (double)n)};
+    if (few.most > 0 && few.most < u->task->least_batch) few.most = u->task->least_batch;
     double old = before->figure[FIGURE_ua].value, share = set->relearn_margin / 100;
     double goal = before->share ? (100 - old) * (1 - share) : old * (1 + share);
     real *kept = mem_get(bytes);

@@ -33,14 +33,15 @@ static bool descend(Unlearn *u, const BadTeacherSettings *set, Task *good, Task 
     int64_t pass = (int64_t)(set->retain * (double)retain.steps + 0.5);
     if (pass < forget.steps) pass = forget.steps;
     fine = fine && descent_open(&d, u, DESCENT_OF(set), pass * set->epochs, e);
-    for (int64_t i = 0; i < pass * set->epochs && fine; i++) {
+    bool done = false;
+    for (int64_t i = 0; i < pass * set->epochs && fine && !done; i++) {
         const Batch *r, *f;
         double t2 = set->temperature * set->temperature; /* this loss has no T^2 */
         if (!(fine = feed_next(&retain, &r, e) && feed_next(&forget, &f, e))) break;
         unlearn_zero(u);
         follow(u, good, r, set->temperature, share / t2);
         follow(u, bad, f, set->temperature, (1 - share) / t2);
-        fine = descent_update(&d, e);
+        fine = descent_update(&d, e) && ((i + 1) % pass || unlearn_stop(u, &done, e));
     }
     descent_close(&d);
     feed_close(&forget);

@@ -36,7 +36,9 @@ static bool descend(Unlearn *u, const ExpandSettings *set, Error *e) {
     Descent d = {0};
     bool fine = feed_open(&f, u, SET_FORGET, FEED_TRAIN, 0, e) &&
                 descent_open(&d, u, DESCENT_OF(set), f.steps * set->epochs, e);
-    for (int64_t i = 0; i < f.steps * set->epochs && fine; i++) fine = one(u, &f, &d, e);
+    bool done = false;
+    for (int64_t i = 0; i < f.steps * set->epochs && fine && !done; i++)
+        fine = one(u, &f, &d, e) && ((i + 1) % f.steps || unlearn_stop(u, &done, e));
     descent_close(&d);
     feed_close(&f);
     return fine;

@@ -94,8 +94,9 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
     real *image = NULL;
     bool fine = unlearn_teacher(u, &teacher, e) && feed_open(&f, u, SET_FORGET, FEED_TRAIN, 0, e) &&
                 descent_open(&d, u, DESCENT_OF(set), f.steps * set->epochs, e);
-    for (int64_t i = 0; i < f.steps * set->epochs && fine; i++)
-        fine = one(u, &teacher, &f, set, &d, &image, e);
+    bool done = false;
+    for (int64_t i = 0; i < f.steps * set->epochs && fine && !done; i++)
+        fine = one(u, &teacher, &f, set, &d, &image, e) && ((i + 1) % f.steps || unlearn_stop(u, &done, e));
     mem_free(image);
     descent_close(&d);
     feed_close(&f);

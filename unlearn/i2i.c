@@ -107,7 +107,9 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
     int64_t pass = x.retain.steps > x.forget.steps ? x.retain.steps : x.forget.steps;
     fine = fine && descent_open(&x.d, u, DESCENT_OF(set), pass * set->epochs, e);
     x.d.mask = x.mask;
-    for (int64_t i = 0; i < pass * set->epochs && fine; i++) fine = update(&x, (uint32_t)(i / pass), e);
+    bool done = false;
+    for (int64_t i = 0; i < pass * set->epochs && fine && !done; i++)
+        fine = update(&x, (uint32_t)(i / pass), e) && ((i + 1) % pass || unlearn_stop(u, &done, e));
     descent_close(&x.d);
     feed_close(&x.forget);
     feed_close(&x.retain);

@@ -58,6 +58,7 @@ bool method_check(const Method *m, const Unlearn *u, Error *e) {
         return lacks(m, e,
                      "looks at unseen samples to know when to stop: give data.test, and "
                      "unlearn.validation above 0");
+    if (u->set->stop && !unlearn_has_aim(u, "unlearn.stop", e)) return false;
     if (m->needs & NEEDS_OUTSIDE && !count[SET_OUTSIDE])
         return lacks(m, e, "needs images of something else: name a folder in unlearn.outside");
     if (m->needs & NEEDS_DECODER && !class->latent)

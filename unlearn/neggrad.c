@@ -18,13 +18,14 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
                 feed_open(&forget, u, SET_FORGET, FEED_TRAIN, 0, e);
     int64_t updates = retain.steps * set->epochs;
     fine = fine && descent_open(&d, u, DESCENT_OF(set), updates, e);
-    for (int64_t i = 0; i < updates && fine; i++) {
+    bool done = false;
+    for (int64_t i = 0; i < updates && fine && !done; i++) {
         const Batch *r, *f;
         if (!(fine = feed_next(&retain, &r, e) && feed_next(&forget, &f, e))) break;
         unlearn_zero(u);
         unlearn_loss(u, r, true, set->alpha);
         unlearn_loss(u, f, true, set->alpha - 1);
-        fine = descent_update(&d, e);
+        fine = descent_update(&d, e) && ((i + 1) % retain.steps || unlearn_stop(u, &done, e));
     }
     descent_close(&d);
     feed_close(&forget);

@@ -61,7 +61,9 @@ bool relabel_descend(Unlearn *u, const DescentSettings *descent, const RelabelSe
                 feed_open(&r.retain, u, SET_RETAIN, FEED_TRAIN, 0, e) &&
                 descent_open(&r.d, u, descent, descent->epochs * (r.forget.steps + retained(&r)), e);
     r.d.mask = mask;
-    for (int64_t i = 0; i < descent->epochs && fine; i++) fine = pass(&r, (uint32_t)i, e);
+    bool done = false;
+    for (int64_t i = 0; i < descent->epochs && fine && !done; i++)
+        fine = pass(&r, (uint32_t)i, e) && unlearn_stop(u, &done, e);
     descent_close(&r.d);
     feed_close(&r.retain);
     feed_close(&r.forget);

@@ -220,7 +220,7 @@ static bool spec_take(Ask *a, const char *spec, bool bare, Error *e) {
         kind_note(a, REQUEST_LIST);
         return list_take(a, spec + 1, e);
     }
-    for (int i = 0; i < COUNT(kinds); i++) {
+    for (int i = 0; i < COUNT(kinds) && equals; i++) {
         if (strlen(kinds[i].name) != n || strncmp(kinds[i].name, spec, n) != 0) continue;
         if (!equals[1]) return error_set(e, ERROR_VALUE, "--forget %.200s: names nothing", spec);
         a->kind = &kinds[i];
@@ -240,12 +240,14 @@ static bool list_take(Ask *a, const char *path, Error *e) {
     size_t size;
     int64_t number = 0, named = 0;
     if (!file_read(path, LIST_CAP, &text, &size, e)) return error_prefix(e, "--forget @%.200s", path);
-    bool fine = true;
+    bool fine = strlen(text) == size ||
+                error_set(e, ERROR_FORMAT, "--forget @%.200s: holds a byte 0; is it a list?", path);
     a->inside = true;
     next = text;
     for (char *line; fine && (line = strsep(&next, "\n"));) {
         number++;
-        line[strcspn(line, "\r")] = '\0';
+        size_t n = strlen(line);
+        if (n && line[n - 1] == '\r') line[n - 1] = '\0'; /* a CR elsewhere is no end: much would be lost */
         if (!line[0] || line[0] == '#') continue;
         named++;
         fine = spec_take(a, line, true, e) || error_prefix(e, "%s, line %lld", path, (long long)number);
@@ -289,10 +291,17 @@ static bool fill(Request *r, const Manifest *m, char *const *spec, int n, uint64
     return identities_count(r, m, e);
 }
 
+/* Names come from outside: what would break the line, or steer a terminal, is not repeated. */
+static void error_tame(Error *e) {
+    for (char *c = e->text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7F) *c = '?';
+}
+
 bool request_open(Request *r, const Manifest *m, char *const *spec, int n, uint64_t seed, Error *e) {
     *r = (Request){.forget = mem_zero((size_t)m->count, 1)};
     if (!r->forget) return error_memory(e, (size_t)m->count);
     if (fill(r, m, spec, n, seed, e)) return true;
+    error_tame(e);
     request_close(r);
     return false;
 }

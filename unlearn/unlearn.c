@@ -155,6 +155,15 @@ bool unlearn_reached(const UnlearnScore *now, const UnlearnScore *aim) {
     return now->more_is_better ? now->value <= aim->value : now->value >= aim->value;
 }
 
+bool unlearn_stop(Unlearn *u, bool *done, Error *e) {
+    UnlearnScore aim, now;
+    *done = false;
+    if (!u->set->stop) return true;
+    if (!unlearn_aim(u, "unlearn.stop", &aim, e) || !unlearn_score(u, SET_FORGET, &now, e)) return false;
+    *done = unlearn_reached(&now, &aim);
+    return true;
+}
+
 /* ---- other models ---- */
 
 bool unlearn_teacher(Unlearn *u, Task *out, Error *e) {

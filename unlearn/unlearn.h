@@ -16,6 +16,9 @@
     X(INT, seed, "unlearn.seed", "0", 0, 1e9, "", "of what unlearning draws: orders, wrong labels, noise")   \
     X(INT, batch, "unlearn.batch", "0", 0, 1e6, "", "samples a step; 0: train.batch")                        \
     X(INT, forget_batch, "unlearn.forget_batch", "0", 0, 1e6, "", "of the forgotten ones; 0: unlearn.batch") \
+    X(BOOL, stop, "unlearn.stop", "false", 0, 0, "",                                                         \
+      "methods that make passes end after the one in which the forgotten are known no better than unseen "   \
+      "samples, or not at all, where their classes are gone")                                                \
     X(REAL, validation, "unlearn.validation", "0.5", 0, 0.9, "",                                             \
       "share of data.test that a method may look at to know when to stop; audits use the rest alone")        \
     X(TEXT, outside, "unlearn.outside", "\"\"", 0, 0, "",                                                    \
@@ -43,7 +46,7 @@ typedef enum {
 
 typedef enum {
     FEED_TRAIN,   /* as in training: augmented, in a new order each pass; no mixup or cutmix, nothing left out
-                   */
+                     but a last batch too small for batch norm (unlearn_least) */
     FEED_RETRAIN, /* as in training, in every respect */
     FEED_PLAIN,   /* every sample once a pass, in order, not augmented; a rank has its part of each batch */
     FEED_WHOLE,   /* the same, but all of it on every rank: for what goes sample by sample */
@@ -56,7 +59,8 @@ typedef struct Method Method; /* unlearn/method.h */
 typedef struct UnlearnWorld {
     void *self;
     int64_t count[SETS]; /* samples; 0: there is no such set */
-    bool whole;          /* no retained sample is of a class that a forgotten one has */
+    bool whole; /* no retained sample is of a class that a forgotten one has, and the model answers with
+                   classes */
     /* Batches of a set. */
     bool (*source)(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uint64_t seed, Source *out,
                    Error *e);
@@ -102,6 +106,9 @@ typedef struct Feed {
     int64_t next, steps; /* steps: batches a pass */
 } Feed;
 
+/* Samples that all ranks together must have in a training step: batch norm needs some, on every rank. */
+int64_t unlearn_least(const Unlearn *u);
+
 /* batch 0: unlearn.batch, or unlearn.forget_batch of the forgotten; never more than the set has. */
 bool feed_open(Feed *f, Unlearn *u, UnlearnSet set, FeedKind kind, int64_t batch, Error *e);
 void feed_close(Feed *f); /* a zeroed one is fine */
@@ -142,6 +149,9 @@ bool unlearn_has_aim(const Unlearn *u, const char *who, Error *e);
 bool unlearn_aim(Unlearn *u, const char *who, UnlearnScore *out, Error *e);
 /* Is `now` as far from knowing as `aim`, or farther? */
 bool unlearn_reached(const UnlearnScore *now, const UnlearnScore *aim);
+
+/* After a pass: is it enough, if unlearn.stop is set? `done` is left false where it is not. */
+bool unlearn_stop(Unlearn *u, bool *done, Error *e);
 
 /* ---- other models ---- */
 

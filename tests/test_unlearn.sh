@@ -1,0 +1,247 @@
+#!/bin/bash
+# Unlearning as a user meets it, on drawn faces: what is asked wrongly, what the new folder holds and no longer holds, data
+# that has moved or is deleted, kills at any moment, two at one place, a grid of methods that is interrupted.
+# Usage: tests/test_unlearn.sh [BUILD]. With LETHE_QUICK (sanitizers do not share a program with LD_PRELOAD) kills go by
+# the clock alone.
+set -u
+quick=${LETHE_QUICK:-}
+. tests/sandbox.sh
+faults=$PWD/$build/tests/faults.so
+failed=0
+complain() { echo "test_unlearn: $*" >&2; failed=1; }
+sum() { (cd "$1" && find . -printf '%p %y %l %T@ %m\n' | sort && find . -type f -exec sha256sum {} + | sort) | sha256sum; }
+model() { sha256sum <"$1/checkpoints/last/model.safetensors"; }
+json() { sed -nE "s/.*\"$2\": ([0-9.e+-]+).*/\\1/p" "$1" | head -1; }
+
+# refused NAME PATTERN COMMAND...: status 1, one line on stderr, and that line matches
+refused() {
+    local name=$1 pattern=$2 out status
+    shift 2
+    out=$("$@" 2>&1 >/dev/null)
+    status=$?
+    [ $status = 1 ] && [ "$(printf '%s\n' "$out" | wc -l)" = 1 ] && printf '%s' "$out" | grep -qE -e "$pattern" ||
+        complain "$name: status $status, wanted 1 and /$pattern/, got: $out"
+}
+
+export LETHE_KEY=$work/key.pem
+"$lethe" keygen --out "$LETHE_KEY" >/dev/null || exit 1
+faces=$work/faces run=$work/run
+"$lethe" synth faces --out "$faces" --count 60 --identities 6 --size 32 --seed 5 >/dev/null || exit 1
+cat >"$work/c.json" <<'JSON'
+{"task": "classify", "seed": 7, "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2},
+ "data": {"eval_crop": 1}, "train": {"batch": 12, "epochs": 20, "eval_every": 10}, "optim": {"lr": 0.004, "ema": 0.9}}
+JSON
+cat >"$work/u.json" <<'JSON'
+{"audit": {"relearn_steps": 0, "quantise": false, "probe": false}, "unlearn": {"fine_tune": {"epochs": 5}, "salun": {"epochs": 3}, "scrub": {"epochs": 3}}}
+JSON
+"$lethe" train "$work/c.json" --set data.train="$faces/train" --set data.test="$faces/test" --out "$run" >/dev/null || exit 1
+before=$(sum "$run")
+unlearn=("$lethe" unlearn "$work/u.json" --checkpoint "$run")
+one="--forget identity=person_0002"
+forget() { # forget OUT METHOD [ARGUMENT]...
+    # shellcheck disable=SC2086
+    "${unlearn[@]}" $one --out "$work/$1" --method "${@:2}" >"$work/log" 2>&1
+}
+
+# ---- what would be done; what cannot be done ----
+"${unlearn[@]}" $one --dry-run >"$work/log" 2>&1 || complain "dry run: $(cat "$work/log")"
+grep -q "^to be forgotten: 8 of 48 samples" "$work/log" && grep -q "salun .*retained, forgotten" "$work/log" &&
+    grep -q "i2i .*cannot be used here" "$work/log" || complain "dry run: $(cat "$work/log")"
+refused "a wrong name" 'there is no identity person_002 .*person_000[0-9]' "${unlearn[@]}" --forget identity=person_002 --out "$work/o"
+refused "a wrong id" 'there is no sample 480 .*40' "${unlearn[@]}" --forget sample=480 --out "$work/o"
+refused "no request" 'forget is missing' "${unlearn[@]}" --out "$work/o"
+refused "nothing" 'that is none of 48' "${unlearn[@]}" --forget random=0.001 --out "$work/o"
+refused "everybody" 'every one of 48' "${unlearn[@]}" --forget random=0.999 --out "$work/o"
+refused "no method of that name" 'unlearn.method.*salun' "${unlearn[@]}" $one --method saluun --out "$work/o"
+refused "a method that is not for it" 'i2i.* is for models that encode and decode' "${unlearn[@]}" $one --method i2i --out "$work/o"
+refused "another model" 'model.dim is 64.* 32' "${unlearn[@]}" $one --set model.dim=64 --out "$work/o"
+refused "a file of weights" 'manifest' "$lethe" unlearn "$work/u.json" --checkpoint "$run/checkpoints/last/model.safetensors" $one --out "$work/o"
+cp -r "$run" "$work/hurt"
+for f in "$work/hurt/manifest.jsonl" "$work/hurt/checkpoints/"[0-9]*/manifest.jsonl; do sed 's/person_0003/person_0004/' "$f" >"$work/text" && cat "$work/text" >"$f"; done
+# shellcheck disable=SC2086
+"$lethe" unlearn "$work/u.json" --checkpoint "$work/hurt" $one --out "$work/o" >/dev/null 2>"$work/log" && complain "a changed manifest was believed"
+grep -q '^lethe: .*without a manifest nobody knows' "$work/log" || complain "a changed manifest: $(cat "$work/log")"
+mkdir "$work/there" && echo mine >"$work/there/file"
+refused "a place that is taken" 'there: is there already' "${unlearn[@]}" $one --out "$work/there/"
+[ "$(cat "$work/there/file")" = mine ] || complain "the user's folder was changed"
+refused "data of somebody else" 'is not what the model was trained on' "${unlearn[@]}" $one --set data.train="$faces/test" --out "$work/o"
+[ -e "$work/o" ] || [ -e "$work/o.partial" ] && complain "what was refused left a folder"
+
+# ---- whole ----
+forget salun salun || complain "salun: $(tail -3 "$work/log")"
+forget fine fine_tune --no-pictures || complain "fine_tune: $(tail -3 "$work/log")"
+forget new retrain --no-pictures || complain "retrain: $(tail -3 "$work/log")"
+for out in salun fine new; do
+    o=$work/$out
+    text=$(python3 tests/holds.py "$run/manifest.jsonl" "$o/manifest.jsonl" "$o" 2>&1) || complain "$out: $text"
+    [ "$text" = "8 samples gone" ] || complain "$out: $text"
+    cmp -s "$o/manifest.jsonl" "$o/checkpoints/last/manifest.jsonl" || complain "$out: two manifests"
+    [ "$(model "$o")" != "$(model "$run")" ] || complain "$out: the weights are what they were"
+    [ "$(find "$o/checkpoints" -mindepth 1 -maxdepth 1 -type d | wc -l)" = 1 ] || complain "$out: more than one checkpoint"
+    [ -e "$o.partial" ] && complain "$out: $o.partial is left"
+    [ -s "$o.opening.json" ] || complain "$out: no $o.opening.json"
+    "$lethe" verify "$o/certificate.json" --key "$LETHE_KEY.pub" --checkpoint "$o" >"$work/log" 2>&1 || complain "verify $out: $(tail -1 "$work/log")"
+    for f in audit.json recipe.json certificate.json checkpoints/last/state.json; do [ -s "$o/$f" ] || complain "$out: no $f"; done
+    "$lethe" inspect "$o" >"$work/log" 2>&1 || complain "inspect $out: $(tail -1 "$work/log")"
+    "$lethe" eval "$o" --checkpoint "$o" --json "$work/eval.json" >"$work/log" 2>&1 || complain "eval $out: $(tail -1 "$work/log")"
+    [ "$(json "$work/eval.json" samples)" = 12 ] || complain "eval $out: $(cat "$work/eval.json")"
+    "$lethe" predict "$o" --checkpoint "$o" --out "$work/p" "$faces"/test/person_0000/*.jpg >"$work/log" 2>&1 || complain "predict $out: $(tail -1 "$work/log")"
+done
+[ "$before" = "$(sum "$run")" ] || complain "the checkpoint that went in was changed"
+
+# it does not go on where it was: its moments are gone; what begins with its weights is another run
+fine=$(model "$work/fine")
+refused "going on with it" 'has no optimizer' "$lethe" train "$work/fine" --resume --set train.epochs=30
+[ "$fine" = "$(model "$work/fine")" ] || complain "a refused resume changed the weights"
+"$lethe" train "$work/c.json" --init "$work/fine" --set train.epochs=1 --set data.train="$faces/train" --set data.test="$faces/test" --out "$work/on" >"$work/log" 2>&1 ||
+    complain "beginning with it: $(tail -1 "$work/log")"
+
+# forgetting again, from the result; the first stays forgotten
+"$lethe" unlearn "$work/u.json" --checkpoint "$work/fine" --forget identity=person_0004 --method fine_tune --no-pictures --out "$work/twice" >"$work/log" 2>&1 || complain "twice: $(tail -1 "$work/log")"
+text=$(python3 tests/holds.py "$run/manifest.jsonl" "$work/twice/manifest.jsonl" "$work/twice" 2>&1) && [ "$text" = "16 samples gone" ] || complain "twice: $text"
+
+# ---- the same on data that has moved, with the forgotten deleted or not, or with somebody new ----
+mkdir -p "$work/else/where" && cp -r "$faces/train" "$work/else/where/people" && cp -r "$faces/test" "$work/else/unseen"
+moved="--set data.train=$work/else/where/people --set data.test=$work/else/unseen"
+# shellcheck disable=SC2086
+forget moved salun $moved || complain "moved data: $(tail -1 "$work/log")"
+[ "$(model "$work/moved")" = "$(model "$work/salun")" ] || complain "moved data gives other weights"
+cp "$faces/train/person_0001/0001.jpg" "$work/renamed.jpg"
+"${unlearn[@]}" --forget file="$work/renamed.jpg" --dry-run >"$work/log" 2>&1
+grep -q "person_0001/0001.jpg" "$work/log" || complain "a renamed file is not found: $(head -3 "$work/log")"
+rm -r "$work/else/where/people/person_0002"
+cp -r "$work/else/where/people/person_0003" "$work/else/where/people/person_0001b"
+for m in "fine fine_tune" "new retrain"; do
+    # shellcheck disable=SC2086
+    forget deleted ${m#* } $moved || complain "deleted files, ${m#* }: $(tail -1 "$work/log")"
+    [ "$(model "$work/deleted")" = "$(model "$work/${m% *}")" ] || complain "${m#* } gives other weights when the forgotten are deleted"
+    rm -rf "$work/deleted"
+done
+# shellcheck disable=SC2086
+refused "salun without the forgotten" 'salun.* needs the forgotten samples themselves' "${unlearn[@]}" $one --method salun $moved --out "$work/o"
+rm "$work/else/where/people/person_0005/0001.jpg"
+# shellcheck disable=SC2086
+refused "a retained sample that is gone" '1 samples that .* shall stay are not there .*person_0005/0001.jpg' "${unlearn[@]}" $one --method retrain $moved --out "$work/o"
+
+# the same picture twice: who stays would teach it anew
+cp -r "$faces" "$work/twins" && cp "$work/twins/train/person_0000/0001.jpg" "$work/twins/train/person_0003/0001.jpg"
+"$lethe" train "$work/c.json" --set train.epochs=1 --set data.train="$work/twins/train" --set data.test="$faces/test" --out "$work/twinrun" >/dev/null || exit 1
+"$lethe" unlearn "$work/u.json" --checkpoint "$work/twinrun" --forget path=person_0000/0001.jpg --dry-run >/dev/null 2>"$work/log"
+grep -q "warning: 1 of the samples that stay.*person_0003/0001.jpg" "$work/log" || complain "twins: $(cat "$work/log")"
+
+# batch norm: its statistics are of the retained samples; a single one cannot be learnt with it, which is told
+"$lethe" train "$work/c.json" --set model.train=probe --set optim.name=lars --set optim.lr=0.1 --set optim.ema=0 --init "$run" \
+    --set data.train="$faces/train" --set data.test="$faces/test" --out "$work/probe" >/dev/null || exit 1
+for m in fine_tune boundary_shrink; do
+    "$lethe" unlearn "$work/u.json" --checkpoint "$work/probe" --forget identity=person_0002 --method $m --set unlearn.batch=13 \
+        --set audit.relearn_steps=10 --set audit.probe=true --out "$work/probe-$m" >"$work/log" 2>&1 || complain "probe, $m: $(tail -1 "$work/log")"
+done
+statistic() { python3 -c "
+import json, sys
+data = open(sys.argv[1], 'rb').read()
+n = int.from_bytes(data[:8], 'little')
+t = json.loads(data[8:8 + n])['head.0.running_var']['data_offsets']
+print(data[8 + n + t[0]:8 + n + t[1]].hex())" "$1/checkpoints/last/model.safetensors"; }
+[ -n "$(statistic "$work/probe")" ] && [ "$(statistic "$work/probe")" != "$(statistic "$work/probe-fine_tune")" ] || complain "batch norm's statistics are what they were"
+[ "$(statistic "$work/probe-fine_tune")" = "$(statistic "$work/probe-boundary_shrink")" ] || complain "the same encoder and samples give two statistics"
+refused "one sample and batch norm" 'a step of 1 samples: batch norm needs 2' "$lethe" unlearn "$work/u.json" --checkpoint "$work/probe" --forget sample=3 --method neggrad --out "$work/o"
+
+# ---- killed at many moments ----
+whole=$(model "$work/salun")
+began=$(date +%s%N)
+forget time salun
+took=$((($(date +%s%N) - began) / 1000)) # in microseconds
+RANDOM=4
+kills=0 writes=(any write sync rename link make open)
+for i in $(seq 24); do
+    if [ $((i % 3)) != 0 ] && [ -z "$quick" ]; then # before or in the middle of a call that writes; the last renames are the end
+        kind=${writes[$((RANDOM % 7))]} action=KILL
+        [ "$kind" = write ] && action=TEAR
+        n=$((RANDOM % 20))
+        [ "$kind" = rename ] && n=$((RANDOM % 8))
+        # shellcheck disable=SC2086
+        { LETHE_FAULT=$kind:$n:$action LD_PRELOAD=$faults "${unlearn[@]}" $one --method salun --out "$work/cut" >/dev/null 2>&1; } 2>/dev/null
+        [ $? -gt 128 ] && kills=$((kills + 1))
+    else
+        # shellcheck disable=SC2086
+        "${unlearn[@]}" $one --method salun --out "$work/cut" >/dev/null 2>&1 &
+        pid=$!
+        sleep "$(awk "BEGIN { print $took * $((RANDOM % 100)) * 1e-8 }")"
+        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+        wait $pid 2>/dev/null
+    fi
+    if [ -e "$work/cut" ]; then # whole
+        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && [ -s "$work/cut.opening.json" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
+        rm -rf "$work/cut" "$work/cut.opening.json"
+    fi
+done
+[ "$kills" -ge 12 ] || complain "only $kills of 24 kills met a running program"
+forget cut salun || complain "after the kills: $(tail -1 "$work/log")"
+[ "$(model "$work/cut")" = "$whole" ] || complain "after the kills: other weights"
+ls -d "$work"/cut.*partial >"$work/log" 2>/dev/null && complain "after the kills is left: $(cat "$work/log")"
+
+# a call that fails, at every place: one line, nothing left, nothing changed
+if [ -z "$quick" ]; then
+    for fault in write:8:FULL sync:0:EIO sync:2:EIO sync:4:EIO rename:0:EIO rename:2:EACCES rename:4:EIO rename:5:EIO make:2:EACCES open:0:EMFILE open:2:EIO; do
+        # shellcheck disable=SC2086
+        LETHE_FAULT=$fault LD_PRELOAD=$faults "${unlearn[@]}" $one --method fine_tune --out "$work/no" >/dev/null 2>"$work/log"
+        [ $? = 1 ] && [ "$(grep -v '^warning: ' "$work/log" | grep -c '^lethe: ')" = 1 ] || complain "$fault: $(cat "$work/log")"
+        ls -d "$work"/no* >"$work/left" 2>/dev/null && complain "$fault left $(cat "$work/left")"
+        rm -rf "$work"/no*
+    done
+fi
+
+# ---- two at one place: one of them is told, and the other's work is whole ----
+# shellcheck disable=SC2086
+"${unlearn[@]}" $one --method salun --set unlearn.salun.epochs=300 --out "$work/both" >/dev/null 2>&1 &
+pid=$!
+for _ in $(seq 100); do [ -e "$work/both.partial/metrics.jsonl" ] && break; sleep 0.02; done
+refused "the second" 'both.partial: another process writes to it' "${unlearn[@]}" $one --method fine_tune --out "$work/both"
+wait $pid || complain "the first of two failed"
+[ -s "$work/both/audit.json" ] && "$lethe" inspect "$work/both" >/dev/null || complain "the first of two is not whole"
+[ "$before" = "$(sum "$run")" ] || complain "kills or faults changed the checkpoint that went in"
+
+# ---- a grid ----
+bench=("$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" --methods salun,fine_tune,i2i,ssd --seeds 2)
+# what has no time in it
+table() { python3 - "$1/table.json" <<'P'
+import json, sys
+t = json.load(open(sys.argv[1]))
+for m in t.values():
+    for f in (m.get("figures", m) if isinstance(m, dict) else {}), :
+        for key in ("seconds", "rte"): f.pop(key, None)
+print(json.dumps(t, sort_keys=True, indent=1))
+P
+}
+# shellcheck disable=SC2086
+"${bench[@]}" $one --out "$work/grid" >"$work/log" 2>&1 || complain "unlearn-bench: $(tail -3 "$work/log")"
+for f in table.html table.csv table.json; do [ -s "$work/grid/$f" ] || complain "unlearn-bench: no $f"; done
+grep -q "i2i.*encode and decode" "$work/log" || complain "unlearn-bench says nothing of what cannot be used: $(tail -8 "$work/log")"
+for i in 1 2 3 4 5; do # each time a little farther
+    # shellcheck disable=SC2086
+    "${bench[@]}" $one --out "$work/again" >/dev/null 2>&1 &
+    pid=$!
+    for _ in $(seq 200); do [ "$(find "$work/again/cells" -name '*.json' 2>/dev/null | wc -l)" -ge "$i" ] && break; sleep 0.01; done
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+# shellcheck disable=SC2086
+"${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "unlearn-bench, resumed: $(tail -3 "$work/log")"
+diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "an interrupted grid: $(head -5 "$work/diff")"
+table "$work/grid" >"$work/table" && grep -q '"salun"' "$work/table" || complain "the table: $(head -5 "$work/table")"
+refused "another request in its place" 'again: was begun with another' "${bench[@]}" --forget identity=person_0001 --out "$work/again"
+refused "another checkpoint in its place" 'again: was begun with' "$lethe" unlearn-bench "$work/u.json" --checkpoint "$work/fine" --methods salun,fine_tune,i2i,ssd --seeds 2 --forget identity=person_0001 --out "$work/again"
+refused "other settings in its place" 'again: was begun with other settings' "${bench[@]}" $one --set unlearn.batch=7 --out "$work/again"
+refused "no such method" 'no method "saluun"; did you mean salun' "$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" --methods saluun $one --out "$work/o"
+for damage in '{"method": "salun"' '{"error": 3}' '{"error": "", "figures": {"ua": "x"}}' ''; do
+    printf '%s' "$damage" >"$work/again/cells/salun-2.json"
+    refused "a damaged cell" 'salun-2.json' "${bench[@]}" $one --out "$work/again"
+done
+rm "$work/again/cells/salun-2.json" "$work/again/cells/retrain-2.safetensors"
+# shellcheck disable=SC2086
+"${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 && complain "the retrained weights are gone, and nobody says so" || grep -q "retrain-2" "$work/log" || complain "weights gone: $(tail -1 "$work/log")"
+rm "$work/again/cells/retrain-2.json"
+# shellcheck disable=SC2086
+"${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "a cell measured anew: $(tail -1 "$work/log")"
+diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "a cell measured anew: $(head -5 "$work/diff")"
+exit $failed

@@ -1,0 +1,52 @@
+#!/bin/bash
+# report.html as the verbs write it: of a classifier and of a model that draws, with pictures and without, the
+# same of two ranks, and of lethe audit.
+# Usage: tests/test_unlearn_report.sh [BUILD]
+set -u
+. tests/sandbox.sh
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+[ -z "${LETHE_QUICK:-}" ] || export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 # of what MPI keeps to the end
+export XDG_CONFIG_HOME=$work/config # the key that signs records
+failed=0
+complain() { echo "test_unlearn_report: $*" >&2; failed=1; }
+
+"$lethe" synth faces --out "$work/faces" --count 60 --identities 4 --size 32 --seed 1 >/dev/null || exit 1
+cat >"$work/c.json" <<'JSON'
+{"task": "classify", "dtype": "f32", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2},
+ "data": {"eval_crop": 1}, "train": {"batch": 8, "epochs": 3}, "optim": {"lr": 0.002}}
+JSON
+cat >"$work/m.json" <<'JSON'
+{"task": "mae", "dtype": "f32", "model": {"image_size": 32, "patch": 8, "dim": 32, "depth": 1, "heads": 2, "decoder_dim": 32,
+ "decoder_depth": 1, "decoder_heads": 2}, "train": {"batch": 8, "epochs": 2}, "optim": {"lr": 0.001}}
+JSON
+echo '{"unlearn": {"method": "fine_tune", "fine_tune": {"epochs": 1}}, "audit": {"relearn_steps": 5, "probe_folds": 2}}' >"$work/u.json"
+for task in c m; do
+    "$lethe" train "$work/$task.json" --set data.train="$work/faces/train" --set data.test="$work/faces/test" \
+        --out "$work/$task" >/dev/null 2>&1 || { complain "training $task"; exit 1; }
+done
+forget() { # forget OUT TASK [OPTIONS]
+    local out=$1 task=$2
+    shift 2
+    "$lethe" unlearn "$work/u.json" --checkpoint "$work/$task" --forget identity=person_0002 --out "$work/$out" "$@" \
+        >"$work/log" 2>&1 || { complain "$out: $(tail -1 "$work/log")"; return 1; }
+    [ -s "$work/$out/report.html" ] || complain "$out: no report.html"
+}
+pictures() { grep -o '<img ' "$work/$1/report.html" | wc -l; }
+
+forget one c && [ "$(pictures one)" -gt 0 ] || complain "a classifier's report has no pictures"
+grep -q 'No reference was given' "$work/one/report.html" || complain "a reference that nobody gave"
+forget bare c --no-pictures && [ "$(pictures bare)" = 0 ] || complain "--no-pictures leaves pictures"
+forget beside c --reference "$work/one" && grep -q 'as if never seen' "$work/beside/report.html" || complain "no reference"
+forget drawn m && [ "$(pictures drawn)" -gt 1 ] && grep -q psnr "$work/drawn/report.html" || complain "a drawn report"
+
+# the weights that were written are those of before the audit and its pictures
+cmp -s "$work/one/checkpoints/last/model.safetensors" "$work/bare/checkpoints/last/model.safetensors" || complain "weights differ"
+
+"$lethe" audit "$work/u.json" --before "$work/c" --after "$work/one" --after "$work/bare" --forget identity=person_0002 \
+    --out "$work/audit" --no-pictures >"$work/log" 2>&1 || complain "audit: $(tail -1 "$work/log")"
+[ "$(pictures audit)" = 0 ] && grep -q 'Means over 2 models' "$work/audit/report.html" || complain "the audit's report"
+
+timeout -k 5 120 mpirun -np 2 "$lethe" unlearn "$work/u.json" --checkpoint "$work/m" --forget identity=person_0002 --out "$work/two" >"$work/log" 2>&1 ||
+    complain "two ranks: $(tail -1 "$work/log")"
+[ "$(pictures two)" = "$(pictures drawn)" ] || complain "two ranks have $(pictures two) pictures, one has $(pictures drawn)"
+exit $failed
