@@ -73,9 +73,9 @@ static void method_print(const World *w, const Unlearn *u, const Method *m, bool
     double cost = m->cost(u, world_settings(w, m));
     progress_time(time, cost * each);
     if (method_check(m, u, &why))
-        printf("%c %-16s %-34s %12.0f %10s\n", chosen ? '*' : ' ', m->name, needs, cost, time);
+        printf("%c %-16s %-42s %12.0f %10s\n", chosen ? '*' : ' ', m->name, needs, cost, time);
     else
-        printf("%c %-16s %-34s cannot be used here\n", chosen ? '*' : ' ', m->name, needs);
+        printf("%c %-16s %-42s cannot be used here\n", chosen ? '*' : ' ', m->name, needs);
 }
 
 bool plan_print(World *w, Unlearn *u, const Method *chosen, Error *e) {
@@ -83,7 +83,7 @@ bool plan_print(World *w, Unlearn *u, const Method *chosen, Error *e) {
     if (!sample_time(u, &each, e)) return false;
     if (!comm_first()) return true;
     forgotten_print(w);
-    printf("\n  %-16s %-34s %12s %10s\n", "method", "needs", "samples", "time here");
+    printf("\n  %-16s %-42s %12s %10s\n", "method", "needs", "samples", "time here");
     for (int i = 0; unlearn_methods[i]; i++)
         method_print(w, u, unlearn_methods[i], unlearn_methods[i] == chosen, each);
     printf("\n* is the one the recipe asks for. samples: forward and backward, about; audits come on top.\n"

@@ -67,7 +67,10 @@ static inline bool small_source(void *self, UnlearnSet set, FeedKind kind, int64
     (void)seed;
     const Small *w = self;
     SmallFeed *f = mem_zero(1, sizeof *f);
-    if (!f || !(f->id = mem_zero((size_t)batch, sizeof *f->id))) return error_memory(e, sizeof *f);
+    if (!f || !(f->id = mem_zero((size_t)batch, sizeof *f->id))) {
+        mem_free(f);
+        return error_memory(e, sizeof *f);
+    }
     f->w = w;
     f->first = w->first[set];
     f->count = w->world.count[set];
@@ -151,6 +154,29 @@ static inline void small_refused(Small *w, const char *method, const char *text,
     const Method *m = method_find(method);
     void *settings = small_settings(m, text);
     assert_false(method_run(m, &w->u, settings, e));
+    mem_free(settings);
+}
+
+/* The n-th request for memory fails, for every n: an error, the weights as they were, and nothing is lost. */
+static inline void small_survives(Small *w, const char *method, const char *text) {
+    const Method *m = method_find(method);
+    void *settings = small_settings(m, text);
+    size_t bytes = (size_t)w->task.params.values * sizeof(real);
+    int64_t failed = 0;
+    Error e;
+    if (!method_run(m, &w->u, settings, &e)) fail_msg("%s", e.text); /* the step has its lists now */
+    uint64_t live = mem_stat().live;
+    for (bool fine = false; !fine; failed += !fine) {
+        mem_fail_after(failed);
+        fine = method_run(m, &w->u, settings, &e);
+        mem_fail_after(-1);
+        assert_int_equal(mem_stat().live, live);
+        if (fine) break;
+        if (e.code != ERROR_MEMORY) fail_msg("request %d: %s", (int)failed, e.text);
+        assert_memory_equal(w->task.params.value, w->u.origin, bytes);
+    }
+    print_message("%s: %d requests\n", method, (int)failed);
+    assert_true(failed > 3);
     mem_free(settings);
 }
 

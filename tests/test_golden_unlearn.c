@@ -222,6 +222,32 @@ static void unseen_are_asked_for(void **state) {
     }
 }
 
+static void expect_refusal(Case *c, const char *why) {
+    Error e = {0};
+    assert_false(case_run(c, &e));
+    assert_int_equal(e.code, ERROR_VALUE);
+    if (!strstr(e.text, why)) fail_msg("%s: not told that \"%s\"", e.text, why);
+    assert_int_equal(c->w->u.updates, 0);
+    case_close(c);
+}
+
+/* SCAR's outside images, classes that go whole, outside images that look like them; labels for LAF+R. */
+static void what_else_is_wanted_is_said(void **state) {
+    (void)state;
+    Case c = case_open("scar");
+    c.w->world.count[SET_OUTSIDE] = 0;
+    expect_refusal(&c, "name a folder in unlearn.outside");
+    c = case_open("scar_self");
+    c.w->world.whole = false;
+    expect_refusal(&c, "use scar");
+    c = case_open("scar_self");
+    c.w->world.count[SET_OUTSIDE] = c.w->ids[SET_OUTSIDE].dim[0] = 1;
+    expect_refusal(&c, "takes none of the 1 outside images");
+    c = case_open("laf_repair");
+    c.w->task.classes = 0;
+    expect_refusal(&c, "unlearn.laf.repair_epochs");
+}
+
 /* A rank's part of a batch may be empty. */
 static void empty_parts_do_no_harm(void **state) {
     (void)state;
@@ -258,14 +284,14 @@ static void not_finite_stops(void **state) {
 }
 
 int main(void) {
-    struct CMUnitTest tests[COUNT(cases) + 7] = {
+    struct CMUnitTest tests[COUNT(cases) + 8] = {
         cmocka_unit_test(no_case_is_left_out),  cmocka_unit_test(frozen_to_the_bit),
         cmocka_unit_test(labels_are_asked_for), cmocka_unit_test(sets_are_asked_for),
         cmocka_unit_test(unseen_are_asked_for), cmocka_unit_test(empty_parts_do_no_harm),
-        cmocka_unit_test(not_finite_stops),
+        cmocka_unit_test(not_finite_stops),     cmocka_unit_test(what_else_is_wanted_is_said),
     };
     for (int i = 0; i < COUNT(cases); i++)
-        tests[7 + i] = (struct CMUnitTest){
+        tests[8 + i] = (struct CMUnitTest){
             .name = cases[i], .test_func = as_the_reference, .initial_state = (void *)cases[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

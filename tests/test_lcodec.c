@@ -260,6 +260,15 @@ static void not_finite_stops(void **state) {
     small_close(w);
 }
 
+static void memory_may_run_out(void **state) {
+    (void)state;
+    Small *w = world();
+    w->world.count[SET_FORGET] = 1;
+    small_survives(w, "lcodec",
+                   "{\"unlearn\": {\"lcodec\": {\"observations\": 40, \"noise\": 1, \"most\": 3}}}");
+    small_close(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_loss_depends_on_moves_alone),
@@ -269,6 +278,7 @@ int main(void) {
         cmocka_unit_test(noise_repeats_and_has_its_size),
         cmocka_unit_test(a_loss_that_depends_on_nothing_is_told),
         cmocka_unit_test(not_finite_stops),
+        cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

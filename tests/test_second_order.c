@@ -359,6 +359,15 @@ static void rows_of_classes_that_go_are_cleared(void **state) {
     small_close(w);
 }
 
+static void memory_may_run_out(void **state) {
+    (void)state;
+    Small *w = world(5, 20, theta);
+    small_survives(w, "influence", "{}");
+    small_survives(w, "influence", "{\"unlearn\": {\"influence\": {\"inverse\": \"published\"}}}");
+    small_survives(w, "fisher", "{}");
+    small_close(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(influence_inverts_the_fisher_matrix),
@@ -370,6 +379,7 @@ int main(void) {
         cmocka_unit_test(variances_are_bounded),
         cmocka_unit_test(seeds_repeat),
         cmocka_unit_test(rows_of_classes_that_go_are_cleared),
+        cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,6 +248,33 @@ static void kept_gradients_stay_as_they_were(void **state) {
     step_free(s);
 }
 
+static void watch(void *self, const OpCall *c) {
+    int *seen = self;
+    assert_non_null(c->out[0]->data);
+    seen[0]++;
+    seen[1] += c->op == &linear_row;
+}
+
+/* Each op once, be it on the tape or in a segment that backward runs again. */
+static void ops_are_watched(void **state) {
+    (void)state;
+    static Net net;
+    uintptr_t places[SEEN];
+    int seen[2][2] = {{0}};
+    net_open(&net);
+    Step *s = open_step();
+    for (int recompute = 0; recompute < 2; recompute++) {
+        s->watch = watch;
+        s->watch_self = seen[recompute];
+        train_once(s, &net, 3, recompute, places);
+        s->watch = NULL;
+        train_once(s, &net, 3, recompute, places);
+    }
+    assert_true(seen[0][1] > 3 && seen[0][0] > seen[0][1]);
+    assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
+    step_free(s);
+}
+
 /* ---- failures ---- */
 
 static void step_create_survives_lack_of_memory(void **state) {
@@ -313,6 +340,7 @@ int main(void) {
         cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(halves_of_a_batch_add_up),
         cmocka_unit_test(kept_gradients_stay_as_they_were),
+        cmocka_unit_test(ops_are_watched),
         cmocka_unit_test(step_create_survives_lack_of_memory),
         cmocka_unit_test(first_bad_tensor_is_named),
     };

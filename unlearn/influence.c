@@ -25,7 +25,8 @@
       "length of the step; 1: Newton's; far from an optimum, or with another lambda, another one")           \
     X(CHOICE, inverse, "unlearn.influence.inverse", "\"fisher\"", 0, 0, "fisher|published",                  \
       "which curvature is inverted: the samples' Fisher matrix, or what the published loop has")             \
-    X(REAL, lambda, "unlearn.influence.lambda", "1e-3", 1e-12, 1e6, "", "fisher: added to the diagonal")     \
+    X(REAL, lambda, "unlearn.influence.lambda", "0.1", 1e-12, 1e6, "",                                       \
+      "fisher: added to the diagonal; small ones make long steps in networks")                               \
     X(INT, samples, "unlearn.influence.samples", "1000", 1, 1e7, "",                                         \
       "retained samples whose gradients make the curvature: the first of them")                              \
     X(INT, memory, "unlearn.influence.memory_mb", "8192", 1, 1e9, "",                                        \

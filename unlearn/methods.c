@@ -49,10 +49,11 @@ bool method_check(const Method *m, const Unlearn *u, Error *e) {
     if (m->needs & NEEDS_FORGET && !count[SET_FORGET])
         return lacks(m, e, "needs the forgotten samples themselves, and they are not there");
     if (m->needs & NEEDS_LABELS && u->task->classes < 2)
-        return error_set(e, ERROR_VALUE,
-                         "unlearn.method \"%s\" moves samples between classes, and task \"%s\" has none; use "
-                         "fine_tune, neggrad, random_label, scrub, salun, ssd or retrain",
-                         m->name, class->name);
+        return error_set(
+            e, ERROR_VALUE,
+            "unlearn.method \"%s\" moves samples between classes, and task \"%s\" has none; use "
+            "fine_tune, neggrad, random_label, scrub, influence, laf, lcodec, salun, ssd or retrain",
+            m->name, class->name);
     if (m->needs & NEEDS_VALID && !count[SET_VALID])
         return lacks(m, e,
                      "looks at unseen samples to know when to stop: give data.test, and "

@@ -1,6 +1,7 @@
 /* SCAR self-forget (Bonato et al. 2024): SCAR without the forgotten images. In their place stand those
- * outside images that the model takes for a class that goes; it ends when it takes them for others. Classes
- * can be forgotten so, single samples cannot: nothing outside stands for them. */
+ * outside images that the model takes for a class that goes; it ends when it takes them for others. Pictures
+ * of the class itself, which it never sees, may be told for longer: a margin of -2 goes through all passes.
+ * Classes can be forgotten so, single samples cannot: nothing outside stands for them. */
 #include "unlearn/method.h"
 #include "unlearn/scar.h"
 
