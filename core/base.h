@@ -81,8 +81,10 @@ char *mem_string(const char *text);        /* a copy */
 typedef struct MemStat {
     uint64_t calls; /* requests since start, resizes included */
     uint64_t live;  /* blocks not yet freed */
+    uint64_t most;  /* bytes of the largest request since start, or since mem_stat_most */
 } MemStat;
 MemStat mem_stat(void);
+void mem_stat_most(void);       /* tests: from now on the largest request is looked for anew */
 void mem_fail_after(int64_t n); /* tests: the n-th request from now on returns NULL; negative: never */
 
 /* Fills *e for an allocation of `size` bytes that failed; returns false. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_uint_fast64_t calls, live;
+static atomic_uint_fast64_t calls, live, most;
 static atomic_int_fast64_t fail_after = -1;
 
 /* True when a test asked for this very request to fail. */
@@ -17,6 +17,7 @@ static bool refused(void) {
 
 void *mem_get(size_t size) {
     if (refused() || size > PTRDIFF_MAX - 64) return NULL;
+    if (size > atomic_load(&most)) atomic_store(&most, size);
     void *p = aligned_alloc(64, (size + 63) / 64 * 64 + (size == 0) * 64);
     if (p) atomic_fetch_add(&live, 1);
     return p;
@@ -51,7 +52,11 @@ char *mem_string(const char *text) {
 }
 
 MemStat mem_stat(void) {
-    return (MemStat){atomic_load(&calls), atomic_load(&live)};
+    return (MemStat){atomic_load(&calls), atomic_load(&live), atomic_load(&most)};
+}
+
+void mem_stat_most(void) {
+    atomic_store(&most, 0);
 }
 
 void mem_fail_after(int64_t n) {

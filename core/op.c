@@ -44,6 +44,7 @@ Tensor *op_run(Step *s, const Op *op, OpCall *c) {
         s->clock[row].calls++;
     }
     if (s->check && !s->bad[0]) step_check(s, c, false);
+    if (s->watch && !s->again) s->watch(s->watch_self, c);
     if (c->record) {
         for (int k = 0; k < OP_OUT; k++)
             if (c->out[k]) c->out[k]->needs_grad = true;

@@ -42,6 +42,10 @@ struct Step {
      * parameter that no call of the step used is never told of. */
     void (*written)(void *self, Tensor *param);
     void *written_self;
+    /* After each op has run forward, its outputs are there: for who looks into a model without knowing it
+     * (L-CODEC's activations). It reads, and makes no tensor. NULL: off. */
+    void (*watch)(void *self, const OpCall *c);
+    void *watch_self;
     struct StepInner *inner;
 };
 

@@ -41,6 +41,13 @@ static const char *const cases[] = {
     "slug_firm",
     "slug_samples",
     "i2i",
+    "influence",
+    "influence_published",
+    "scar",
+    "scar_class",
+    "scar_self",
+    "laf",
+    "laf_repair",
 };
 
 /* A case that is set up and can be run. */
@@ -181,7 +188,7 @@ static void labels_are_asked_for(void **state) {
         }
         case_close(&c);
     }
-    assert_int_equal(refused, 4);
+    assert_int_equal(refused, 7);
 }
 
 /* A set that a method needs and that is not there. */
@@ -203,7 +210,7 @@ static void sets_are_asked_for(void **state) {
 /* Those that stop by unseen samples say so before they begin. */
 static void unseen_are_asked_for(void **state) {
     (void)state;
-    static const char *const stops[] = {"duck", "scrub_rewind", "slug_samples"};
+    static const char *const stops[] = {"duck", "scrub_rewind", "slug_samples", "scar"};
     for (int i = 0; i < COUNT(stops); i++) {
         Case c = case_open(stops[i]);
         Error e = {0};

@@ -266,7 +266,11 @@ static inline const void *world_settings(void *self, const Method *method) {
 static inline World *world_open(const char *name, const Method **method, void **settings) {
     Error e = {0};
     char key[64];
-    static const char *const kind[] = {"retain", "forget", "valid"}; /* in the order of UnlearnSet */
+    static const struct {
+        UnlearnSet set;
+        const char *name;
+    } kind[] = {
+        {SET_RETAIN, "retain"}, {SET_FORGET, "forget"}, {SET_VALID, "valid"}, {SET_OUTSIDE, "outside"}};
     World *w = mem_zero(1, sizeof *w);
     if (!w || !safe_open(&w->file, WORLD_FILE, &e)) fail_msg("%s", e.text);
     w->bad_at = -1;
@@ -287,9 +291,10 @@ static inline World *world_open(const char *name, const Method **method, void **
                               .run = &w->run,
                               .train = &w->train};
     for (int i = 0; i < COUNT(kind); i++) {
-        snprintf(key, sizeof key, "%s.%s", sets, kind[i]);
-        w->ids[i] = golden_read(w->file, key);
-        w->world.count[i] = tensor_count(&w->ids[i]);
+        snprintf(key, sizeof key, "%s.%s", sets, kind[i].name);
+        if (!safe_find(w->file, key)) continue;
+        w->ids[kind[i].set] = golden_read(w->file, key);
+        w->world.count[kind[i].set] = tensor_count(&w->ids[kind[i].set]);
     }
     if (!recipe_parse(&w->recipe, name, recipe, strlen(recipe), NULL, 0, &e) ||
         !recipe_bind(w->recipe, &run_table, &w->run, &e) ||

@@ -10,6 +10,12 @@
     X(random_label)                                                                                          \
     X(bad_teacher)                                                                                           \
     X(scrub)                                                                                                 \
+    X(influence)                                                                                             \
+    X(fisher)                                                                                                \
+    X(scar)                                                                                                  \
+    X(scar_self)                                                                                             \
+    X(laf)                                                                                                   \
+    X(lcodec)                                                                                                \
     X(ssd)                                                                                                   \
     X(l1_sparse)                                                                                             \
     X(prune)                                                                                                 \

@@ -26,8 +26,8 @@
     X(INT, outside_most, "unlearn.outside_most", "10000", 1, 1e7, "", "no more of them than this")
 
 #define UNLEARN_METHODS                                                                                      \
-    "retrain|fine_tune|ascent|neggrad|random_label|bad_teacher|scrub|ssd|l1_sparse|prune|salun|"             \
-    "boundary_shrink|boundary_expand|duck|slug|i2i"
+    "retrain|fine_tune|ascent|neggrad|random_label|bad_teacher|scrub|influence|fisher|scar|scar_self|laf|"   \
+    "lcodec|ssd|l1_sparse|prune|salun|boundary_shrink|boundary_expand|duck|slug|i2i"
 
 typedef struct UnlearnSettings {
     RECIPE_MEMBERS(UNLEARN_FIELDS)

@@ -58,6 +58,8 @@ class World:
                 "valid": [i for i in unseen if self.labels[i] != last],
             },
         }
+        for name in ("samples", "class"):
+            self.sets[name]["outside"] = unseen  # as if they were of something else; their labels are not read
         self.weights = {"start": Net(), "random": Net(), "wide": Net(CLASSES + 1)}
         self.train(self.weights["start"])
         self.sets["firm"] = self.firm()
@@ -92,6 +94,7 @@ class Run:
         self.net = world.net("start", dtype)
         self.start = self.copy()
         self.size = {"retain": self.recipe["batch"], "valid": self.recipe["batch"]}
+        self.size["outside"] = self.recipe["batch"]
         self.size["forget"] = self.recipe["forget_batch"]
         self.pruned = None  # name -> bool
         self.seen = {}  # what happened, for the report and the checks
@@ -546,10 +549,288 @@ def i2i(run, s):
         descent.step(keep + s["alpha"] * F.mse_loss(run.net.features(y), old.features(flat)))
 
 
+# ---- curvature, statistics of classes, autoencoders ----
+
+
+def flat(values):
+    return torch.cat([x.flatten() for x in values.values()])
+
+
+def unflat(run, vector):
+    home = run.copy()
+    parts = vector.split([p.numel() for p in home.values()])
+    return {k: x.reshape(p.shape) for (k, p), x in zip(home.items(), parts)}
+
+
+def influence(run, s):
+    f, r = len(run.ids["forget"]), len(run.ids["retain"])
+    v = flat(mean_gradient(run, "forget")) * f / (f + r) - flat(mean_gradient(run, "retain")) * f / (f + r)
+    ids = run.ids["retain"][: s["samples"]]
+    single = torch.stack([flat(run.gradient(run.loss(torch.tensor([i])))) for i in ids])
+    n = len(ids)
+    if s["inverse"] == "fisher":
+        matrix = single.T @ single / n + s["lambda"] * torch.eye(len(v), dtype=run.dtype)
+        k = torch.linalg.solve(matrix, v)
+    else:
+        k, o = v.clone(), single[0].clone()
+        for g in single[1:]:
+            t = o @ g
+            k -= (k @ g) / (n + t) * o
+            o -= t / (n + t) * o
+    run.put({name: p + s["alpha"] * x for (name, p), x in zip(run.copy().items(), unflat(run, k).values())})
+
+
+class Gaussian:
+    """A class in the eyes of SCAR: FeCAM's statistics after Tukey's transform."""
+
+    def __init__(self, e, s):
+        self.power = s["power"]
+        t = self.tukey(e)
+        c = torch.cov(t.T)
+        for _ in range(2):
+            eye, d = torch.eye(len(c), dtype=c.dtype), len(c)
+            trace, every = c.trace(), c.sum()
+            rest = (every - trace) / (d * (d - 1))
+            c = c + s["gamma1"] * trace / d * eye + s["gamma2"] * rest * (1 - eye)
+        scale = c.diagonal().rsqrt()
+        self.inverse = torch.linalg.pinv(c * scale[:, None] * scale, hermitian=True)
+        self.mean = F.normalize(t.mean(0), dim=0)
+
+    def tukey(self, e):
+        return torch.where(e > 0, e.clamp(min=1e-8), 1.0) ** self.power * (e > 0)
+
+    def distance(self, e):
+        r = F.normalize(self.tukey(e), dim=-1) - self.mean
+        return (r @ self.inverse * r).sum(-1)
+
+
+class Scar:
+    """What SCAR and self-forget share. `which`: the set that what is drawn is of."""
+
+    def __init__(self, run, s, which):
+        self.run, self.s, self.which, self.old = run, s, which, run.frozen_copy()
+        label = run.world.labels[run.ids["retain"]]
+        e = self.old.features(run.images[run.ids["retain"]])
+        self.classes = {c: Gaussian(e[label == c], s) for c in range(CLASSES) if (label == c).sum() > 1}
+        self.gone = [c for c in range(CLASSES) if run.whole and not (label == c).any()]
+        logits = self.old(run.images[run.ids["outside"]])
+        two = logits.topk(2).values
+        run.close(two[:, 0] - two[:, 1])
+        self.stand = {i for i, best in zip(run.ids["outside"], logits.argmax(1).tolist()) if best in self.gone}
+        self.weight = {c: 1.0 for c in range(CLASSES)}
+        self.goals = {}
+        for i in run.ids[which]:
+            own = run.world.labels[i].item() if which == "forget" else None
+            far = {c: g.distance(self.old.features(run.images[i][None]))[0] for c, g in self.classes.items() if c != own}
+            near = sorted(far, key=far.get)
+            run.close((far[near[1]] - far[near[0]]) / far[near[1]])
+            if which == "forget" or i in self.stand:
+                self.goals[i] = near[0]
+
+    def draw(self, ids):
+        """The mean distance of those of the batch that are drawn somewhere."""
+        ids = [i for i in ids.tolist() if i in self.goals]
+        if not ids:
+            return 0
+        self.run.count("drawn", len(ids))
+        e = self.run.net.features(self.run.images[ids])
+        weights = [1.0 if self.which == "outside" else self.weight[self.run.world.labels[i].item()] for i in ids]
+        parts = [w * self.classes[self.goals[i]].distance(x) for i, w, x in zip(ids, weights, e)]
+        return sum(parts) / len(parts)
+
+    def stay(self, ids):
+        ids = [i for i in ids.tolist() if i not in self.stand]
+        if not ids:
+            return 0
+        z = self.old(self.run.images[ids])
+        for c in self.gone:
+            z[:, c] = z.min(1).values
+        p = F.softmax(z / self.s["temperature"], 1)
+        return F.kl_div(F.log_softmax(self.run.net(self.run.images[ids]), 1), p, reduction="batchmean")
+
+    def loss(self, drawn, outside):
+        return self.s["lambda1"] * self.draw(drawn) + self.s["lambda2"] * self.stay(outside)
+
+    def look(self):
+        """The classes' weights: how many of its forgotten samples each is still told by."""
+        self.run.score("forget")  # nothing may be decided by a hair
+        for c in range(CLASSES):
+            mine = [i for i in self.run.ids["forget"] if self.run.world.labels[i] == c]
+            with torch.no_grad():
+                right = (self.run.net(self.run.images[mine]).argmax(1) == c).double().mean().item() if mine else 0.0
+            self.weight[c] = 0.0 if right < self.s["least"] else right
+            self.run.count("left alone" if mine and right < self.s["least"] else "pulled", len(mine))
+
+    def score(self):
+        if self.which == "forget":
+            return self.run.score("forget")
+        with torch.no_grad():
+            best = self.run.net(self.run.images[sorted(self.stand)]).argmax(1).tolist()
+        return 100 * sum(b in self.gone for b in best) / len(best)
+
+    def enough(self):
+        if self.score() > self.run.aim() + self.s["margin"] + (1 if self.run.whole else 0):
+            return False
+        self.run.count("stopped")
+        return True
+
+
+def scar(run, s):
+    it, outside = Scar(run, s, "forget"), run.forever("outside")
+    forget, ratio = run.batches("forget"), min(s["outside_batches"], len(run.batches("outside")))
+    descent = Descent(run, s, s["epochs"] * len(forget) * ratio)
+    for _ in range(s["epochs"]):
+        if not run.whole:
+            it.look()
+        run.count("passes")
+        for f in forget:
+            for o in itertools.islice(outside, ratio):
+                descent.step(it.loss(f, o))
+        if it.enough():
+            return
+
+
+def scar_self(run, s):
+    it, batches = Scar(run, s, "outside"), run.batches("outside")
+    run.count("stand for it", len(it.stand))
+    descent = Descent(run, s, s["epochs"] * len(batches))
+    for _ in range(s["epochs"]):
+        run.count("passes")
+        for o in batches:
+            descent.step(it.loss(o, o))
+        if it.enough():
+            return
+
+
+class Rng:
+    """core/rng.h: Philox 4x32-10 by counter."""
+
+    INIT, UNLEARN = 0, 10
+
+    def __init__(self, seed, purpose, epoch, sample, part=0):
+        key = (seed & 0xFFFFFFFF, seed >> 32)
+        mixed = self.philox((sample & 0xFFFFFFFF, sample >> 32, epoch, 0x4C657468), key)
+        self.key, self.at, self.rest = mixed[:2], [0, purpose | part << 8, *mixed[2:]], []
+
+    @staticmethod
+    def philox(counter, key):
+        c0, c1, c2, c3 = counter
+        k0, k1 = key
+        for _ in range(10):
+            p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+            c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+            k0, k1 = k0 + 0x9E3779B9 & 0xFFFFFFFF, k1 + 0xBB67AE85 & 0xFFFFFFFF
+        return c0, c1, c2, c3
+
+    def word(self):
+        if not self.rest:
+            self.rest = list(self.philox(self.at, self.key))
+            self.at[0] += 1
+        return self.rest.pop()
+
+    def uniform(self):
+        high = self.word() >> 5
+        return (high * 67108864.0 + (self.word() >> 6)) / 9007199254740992.0
+
+    def normal(self):
+        u = 1.0 - self.uniform()
+        return math.sqrt(-2.0 * math.log(u)) * math.cos(2 * math.pi * self.uniform())
+
+    def below(self, n):
+        limit = 2**64 - 1 - (2**64 - 1) % n
+        while True:
+            high = self.word()
+            x = high << 32 | self.word()
+            if x < limit:
+                return x % n
+
+    def shuffled(self, n):
+        order = list(range(n))
+        for i in range(n, 1, -1):
+            j = self.below(i)
+            order[i - 1], order[j] = order[j], order[i - 1]
+        return order
+
+
+def hash_name(text):
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001B3 & (1 << 64) - 1
+    return value
+
+
+class Vae:
+    """LAF's autoencoder, with the draws of unlearn/vae.c; always in float64."""
+
+    def __init__(self, e, s, seed):
+        e, self.s, self.seed = e.double(), s, seed
+        width = [e.shape[1], s["wide"], s["narrow"], 2 * s["latent"], s["narrow"], s["wide"], e.shape[1]]
+        self.parts = []
+        for k, (a, b) in enumerate(zip([*width[:3], s["latent"], *width[4:6]], width[1:])):
+            rng, bound = Rng(seed, Rng.INIT, 0, hash_name(f"vae.{k}")), 1 / math.sqrt(a)
+            drawn = torch.tensor([-bound + 2 * bound * rng.uniform() for _ in range(a * b + b)], dtype=torch.float64)
+            self.parts.append((drawn[: a * b].reshape(a, b).requires_grad_(), drawn[a * b :].requires_grad_()))
+        self.low, high = e.min(0).values, e.max(0).values
+        self.size = torch.where(high > self.low, 1 / (high - self.low), 0.0)
+        self.fit((e - self.low) * self.size)
+
+    def forward(self, x, noise=None):
+        for k, (w, b) in enumerate(self.parts):
+            x = x @ w + b
+            if k == 2:
+                mean, log = x.split(self.s["latent"], 1)
+                x = mean if noise is None else mean + (log / 2).exp() * noise
+            else:
+                x = torch.sigmoid(x) if k == 5 else F.relu(x)
+        return x, mean, log
+
+    def fit(self, x):
+        optimizer = torch.optim.Adam([p for part in self.parts for p in part], lr=self.s["vae_lr"])
+        for epoch in range(self.s["vae_epochs"]):
+            order = Rng(self.seed, Rng.UNLEARN, epoch, 0, 0x7AF + 1).shuffled(len(x))
+            for at in range(0, len(x), self.s["vae_batch"]):
+                rows = order[at : at + self.s["vae_batch"]]
+                streams = [Rng(self.seed, Rng.UNLEARN, epoch, row, 0x7AE + 1) for row in rows]
+                noise = torch.tensor([[r.normal() for _ in range(self.s["latent"])] for r in streams]).double()
+                y, mean, log = self.forward(x[rows], noise)
+                divergence = (mean**2 + log.exp() - 1 - log).sum() / 2
+                loss = ((y - x[rows]).pow(2).sum() + self.s["kl"] * divergence) / len(rows)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        self.parts = [(w.detach(), b.detach()) for w, b in self.parts]
+
+    def far(self, e):
+        """The mean of exp(m / (m + 1))."""
+        x = (e.double() - self.low) * self.size
+        m = (self.forward(x)[0] - x).pow(2).sum(1)
+        return (m / (m + 1)).exp().mean()
+
+
+def laf(run, s):
+    old = run.frozen_copy()
+    retained, forgotten = (Vae(old.features(run.images[run.ids[n]]), s, i) for i, n in enumerate(("retain", "forget")))
+    forget, retain = run.batches("forget"), run.forever("retain")
+    updates = s["epochs"] * len(forget)
+    extract, align = Descent(run, s, updates), Descent(run, s, updates, s["align_lr"])
+    for f, r in itertools.islice(zip(itertools.cycle(forget), retain), updates):
+        x, y = run.images[r], run.images[f]
+        extract.step(retained.far(run.net.features(x)) - forgotten.far(run.net.features(y)))
+        near = 1 - F.cosine_similarity(run.net.features(x), old.features(x), 1)
+        away = 1 - F.cosine_similarity(run.net.features(y), old.features(y), 1)
+        align.step(near.mean() - (away / s["tau"]).exp().sum().log())
+    n = s["repair_epochs"] * len(run.batches("retain"))
+    mask = {k: torch.full_like(p, k.startswith("fc2"), dtype=torch.bool) for k, p in run.net.named_parameters()}
+    repair = Descent(run, s, n, s["repair_lr"], mask=mask)
+    for r in itertools.islice(retain, n):
+        repair.step(run.loss(r))
+
+
 METHODS = {
     "fine_tune": fine_tune, "ascent": ascent, "neggrad": neggrad, "random_label": random_label,
     "bad_teacher": bad_teacher, "scrub": scrub, "ssd": ssd, "l1_sparse": l1_sparse, "prune": prune, "salun": salun,
     "boundary_shrink": boundary_shrink, "boundary_expand": boundary_expand, "duck": duck, "slug": slug, "i2i": i2i,
+    "influence": influence, "scar": scar, "scar_self": scar_self, "laf": laf,
 }  # fmt: skip
 
 # ---- the cases ----
@@ -576,6 +857,10 @@ SCRUB = {"max_epochs": 3, "gamma": 0.9, "alpha": 0.5, "temperature": 2.0, "drops
 DUCK = {"lambda1": 1.0, "lambda2": 1.4, "temperature": 2.0, "retain_batches": 3, "centroid_batches": 50, "margin": 0.0,
         "recovery_epochs": 2, "recovery_lr": 0.002}  # fmt: skip
 SSD = {"alpha": 1.1, "lambda": 0.9, "batch": 4, "label_free": False, "matrices": False}
+INFLUENCE = {"alpha": 0.5, "inverse": "fisher", "lambda": 0.05, "samples": 18, "memory_mb": 64}
+SCAR = {"lambda1": 1.0, "lambda2": 2.0, "temperature": 1.5, "power": 0.5, "gamma1": 3.0, "gamma2": 1.0, "margin": 0.0}
+LAF = {"align_lr": 0.004, "tau": 5.0, "wide": 12, "narrow": 8, "latent": 3, "kl": 0.1, "vae_epochs": 20,
+       "vae_lr": 0.01, "vae_batch": 8, "repair_epochs": 0, "repair_lr": 0.01}  # fmt: skip
 
 CASES = {
     "fine_tune": case("fine_tune", sgd(3, 0.05, schedule="cosine", **TUNE)),
@@ -612,6 +897,13 @@ CASES = {
     "slug_firm": case("slug", {"tries": 10, "layers": 1}, "firm"),
     "slug_samples": case("slug", {"tries": 8, "layers": 0}),
     "i2i": case("i2i", adamw(3, 0.004, alpha=0.5, target="mean")),
+    "influence": case("influence", INFLUENCE),
+    "influence_published": case("influence", {**INFLUENCE, "inverse": "published", "alpha": 2.0}, "class"),
+    "scar": case("scar", adamw(6, 0.005, 0.0, outside_batches=2, least=0.6, **SCAR)),
+    "scar_class": case("scar", adamw(12, 0.003, 0.0, outside_batches=5, least=0.8, **SCAR), "class", forget_batch=3),
+    "scar_self": case("scar_self", adamw(12, 0.003, 0.0, **SCAR), "class"),
+    "laf": case("laf", adamw(3, 0.004, 0.0, **LAF)),
+    "laf_repair": case("laf", sgd(2, 0.02, **{**LAF, "align_lr": 0.05, "repair_epochs": 2}), "class", forget_batch=3),
 }
 
 # What must have happened in a case, lest it prove less than it should.
@@ -621,6 +913,7 @@ EXPECTED = {
     "bad_teacher": ["plain mean"], "bad_teacher_part": ["weighted"],
     "ssd": ["dampened"], "ssd_label_free": ["dampened"], "ssd_matrices": ["dampened"],
     "boundary_shrink": ["led away", "stayed"], "duck": ["nearest is its own", "stopped"],
+    "scar": ["left alone", "pulled"], "scar_class": ["stopped"], "scar_self": ["stand for it", "stopped"],
     "duck_class": ["stopped"], "slug": ["halved"], "slug_firm": ["doubled", "halved"],
 }  # fmt: skip
 
