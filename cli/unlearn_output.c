@@ -19,11 +19,26 @@ static bool names_make(Output *o, const char *out, Error *e) {
     return error_set(e, ERROR_LIMIT, "--out %.100s: the path is empty or too long", out);
 }
 
+/* Is this name one that a run leaves which was killed? */
+static bool is_ours(const char *name) {
+    static const char *const known[] = {"audit.json",  "certificate.json", "checkpoints",
+                                        "events.out.", "manifest.jsonl",   "metrics.jsonl",
+                                        "recipe.json", "report.html",      "." /* on its way into place */};
+    for (int i = 0; i < COUNT(known); i++)
+        if (strncmp(name, known[i], strlen(known[i])) == 0) return true;
+    return false;
+}
+
+/* What a killed run left goes; what it cannot have left is somebody's. */
 static bool clear(const char *folder, Error *e) {
     FileList list;
     char path[FILE_PATH];
     if (!file_list_open(&list, folder, e)) return false;
     bool fine = true;
+    for (int64_t i = 0; i < list.count && fine; i++)
+        fine = is_ours(list.name[i]) ||
+               error_set(e, ERROR_VALUE, "%s: holds %s, which is not of unlearning; give another --out",
+                         folder, list.name[i]);
     for (int64_t i = 0; i < list.count && fine; i++)
         fine = file_join(path, sizeof path, folder, list.name[i], e) && file_remove_tree(path, e);
     file_list_close(&list);
@@ -55,7 +70,10 @@ bool output_open(Output *o, const char *out, Error *e) {
         o->lock = -1;
         return error_set(e, ERROR_STATE, "%s: another process has just written to it", o->folder);
     }
-    return clear(o->partial, e);
+    if (clear(o->partial, e)) return true;
+    close(o->lock);
+    o->lock = -1; /* it stays as it is */
+    return false;
 }
 
 /* ---- the checkpoint ---- */

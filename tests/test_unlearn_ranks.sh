@@ -13,6 +13,7 @@ complain() { echo "test_unlearn_ranks: $*" >&2; failed=1; }
 faces=$work/faces
 "$lethe" synth faces --out "$faces" --count 60 --identities 6 --size 32 --seed 5 >/dev/null || exit 1
 "$lethe" synth cells --out "$work/cells" --count 15 --size 64 --seed 3 >/dev/null || exit 1
+"$lethe" synth shapes --out "$work/things" --count 30 --size 64 --seed 3 >/dev/null && mkdir "$work/outside" && cp "$work/things/train"/*.jpg "$work/outside" || exit 1
 model='"image_size": 32, "patch": 8, "dim": 32, "depth": 2, "heads": 2'
 train='"train": {"batch": 12, "epochs": 12, "eval_every": 0}, "optim": {"lr": 0.003}'
 echo "{\"task\": \"classify\", \"seed\": 7, \"model\": {$model}, $train}" >"$work/classify.json"
@@ -46,7 +47,8 @@ same() {
 # nine forgotten of 48; retained batches of 7, 7, 7, 7, 7, 4
 who="--forget identity=person_0001 --forget sample=0"
 for method in "fine_tune" "neggrad" "salun" "scrub" "bad_teacher" "ssd --set unlearn.ssd.alpha=1" "l1_sparse" "boundary_shrink" \
-    "boundary_expand" "duck --set unlearn.duck.epochs=3" "slug" "retrain" "ascent --set unlearn.ascent.stop=false --set unlearn.ascent.bound=9" "prune"; do
+    "boundary_expand" "duck --set unlearn.duck.epochs=3" "slug" "retrain" "ascent --set unlearn.ascent.stop=false --set unlearn.ascent.bound=9" "prune" \
+    "influence" "fisher" "scar --set unlearn.outside=$work/outside" "laf" "lcodec"; do
     # shellcheck disable=SC2086
     same classify $method $who --set unlearn.batch=7 $quiet
 done

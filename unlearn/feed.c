@@ -17,7 +17,7 @@ int64_t unlearn_least(const Unlearn *u) {
 /* The batches of a pass that can be trained on. */
 static bool steps_suffice(Feed *f, int64_t batch, Error *e) {
     int64_t least = unlearn_least(f->u), count = f->source.samples, rest = count % batch;
-    if (batch < least)
+    if (batch < least || count < least)
         return error_set(
             e, ERROR_VALUE,
             "a step of %lld samples: batch norm needs %lld; forget or keep more, or give another "
