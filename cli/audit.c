@@ -65,7 +65,8 @@ static bool write(const Result *from, const World *w, const Command *c, double s
         .asked = &c->forget, .pictures = c->bare ? NULL : &from->pictures, .audit_seconds = seconds};
     bool fine =
         text && file_make_folder(c->out, e) && file_join(path, sizeof path, c->out, "audit.json", e) &&
-        file_write(path, text, strlen(text), e) && report_world_write(c->out, w, &from->audits, &work, e);
+        file_write(path, text, strlen(text), e) && file_join(path, sizeof path, c->out, "report.html", e) &&
+        report_world_write(path, w, &from->audits, &work, e);
     mem_free(text);
     if (!fine) return false;
     audit_set_print(&from->audits);

@@ -155,7 +155,7 @@ had never seen."
 }
 
 begin images mae reconstructions identity predictions eval.json report.html key.pem key.pem.pub reference \
-    reference.opening.json forgot forgot.opening.json
+    reference.opening.json reference.report.html forgot forgot.opening.json forgot.report.html
 threads=$(threads $threads_most)
 take_images
 echo "Pretraining a small masked autoencoder."
@@ -172,4 +172,4 @@ if [ $people -gt 0 ]; then
         "$(sed -n 's/.*"top1": *\([0-9.]*\).*/\1/p' demo/eval.json)" "$(number demo/eval.json samples)" "$people"
 fi
 echo "Report: demo/report.html"
-[ $people -eq 0 ] || echo "One person forgotten, audited, signed: demo/forgot/report.html"
+[ $people -eq 0 ] || echo "One person forgotten, audited, signed: demo/forgot.report.html"

@@ -29,7 +29,7 @@ static const char usage[] =
     "  --method      --set unlearn.method=NAME\n"
     "  --reference   a model that was trained without them, for the audit to hold the result against\n"
     "  --seed        of random=SHARE; 0 unless given\n"
-    "  --no-pictures report.html without pictures of what was forgotten\n"
+    "  --no-pictures no OUT.report.html, which shows and names the forgotten beside the output\n"
     "  --key         signs the record (lethe keygen); else $LETHE_KEY, or ~/.config/lethe/key.pem, made if "
     "need be\n"
     "  --operator    who answers for it, for the record\n"
@@ -51,6 +51,7 @@ static bool log_of(Log **out, const Output *o, Error *e) {
 typedef struct Result {
     AuditSet audits;
     ReportPictures pictures;
+    ReportWork work;
 } Result;
 
 /* audit.json and the record, beside the checkpoint. */
@@ -77,6 +78,25 @@ static bool audit(World *w, Unlearn *u, Result *to, const Command *c, double sec
     return audit_set_compare(s, u, e);
 }
 
+/* The page that goes with the model: it names nobody. */
+static bool page_write(const World *w, const Output *o, const Result *from, Error *e) {
+    char path[FILE_PATH];
+    return file_join(path, sizeof path, o->partial, "report.html", e) &&
+           report_world_write(path, w, &from->audits, &from->work, e);
+}
+
+/* The page for who has to answer for it, beside the output: with names, and pictures of the forgotten. */
+static bool private_write(const World *w, const Output *o, Result *from, const Command *c, Error *e) {
+    char path[FILE_PATH];
+    from->work.asked = &c->forget;
+    from->work.pictures = &from->pictures;
+    if ((size_t)snprintf(path, sizeof path, "%s.report.html", o->folder) >= sizeof path)
+        return error_set(e, ERROR_LIMIT, "%s: the path is too long", o->folder);
+    if (!report_world_write(path, w, &from->audits, &from->work, e)) return false;
+    printf("with names and pictures, for you alone: %s\n", path);
+    return true;
+}
+
 /* The method, the statistics, the checkpoint, the audit. */
 static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, const Record *r,
                    Result *to, Error *e) {
@@ -87,18 +107,12 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     if (comm_first())
         printf("%s: %" PRId64 " updates in %.1f s; now the audit\n", m->title, u->updates, took);
     fflush(stdout);
-    ReportWork work = {.method = m,
-                       .asked = &c->forget,
-                       .record = r,
-                       .pictures = c->bare ? NULL : &to->pictures,
-                       .unlearn_seconds = took,
-                       .updates = u->updates};
+    to->work = (ReportWork){.method = m, .record = r, .unlearn_seconds = took, .updates = u->updates};
     began = clock_seconds();
     if (!audit(w, u, to, c, took, e)) return false;
-    work.audit_seconds = clock_seconds() - began;
-    return comm_agree(!comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) &&
-                                        report_world_write(o->partial, w, &to->audits, &work, e)),
-                      e);
+    to->work.audit_seconds = clock_seconds() - began;
+    return comm_agree(
+        !comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) && page_write(w, o, to, e)), e);
 }
 
 /* The opening first: an output that is there has one. */
@@ -133,6 +147,7 @@ static bool run(World *w, const Command *c, Result *to, Error *e) {
             audit_set_print(&to->audits);
             printf("\nthe model that has forgotten: %s\nwhat this means: %s/report.html\n", o.folder,
                    o.folder);
+            fine = c->bare || private_write(w, &o, to, c, e);
         }
     }
     unlearn_close(&u);

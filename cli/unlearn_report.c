@@ -15,21 +15,27 @@ static void put_head(Html *h) {
              report_style, unlearn_report_style);
 }
 
-/* Whom it is about, and how to treat it. */
+/* How to treat it. */
 static void put_notice(Html *h, const UnlearnReport *r) {
-    html_put(
-        h,
-        "<div class=\"notice\" role=\"note\"><p><b>This page is itself personal data.</b> %s Keep it where "
-        "only those can see it who must, as long as you have to show what was done, then destroy "
-        "it.</p></div>\n",
-        r->pictures && r->pictures->count
-            ? "It shows pictures that were to be forgotten. <code>lethe unlearn --no-pictures</code> writes "
-              "it without them."
-            : "It was written without pictures, but it names the request and says things of few samples.");
+    if (!r->asks)
+        html_put(
+            h,
+            "<div class=\"notice\" role=\"note\"><p>This page names nobody and shows nobody: it may go with "
+            "the model. Figures of very few samples still say something of them.</p></div>\n");
+    else
+        html_put(h,
+                 "<div class=\"notice\" role=\"note\"><p><b>This page is itself personal data.</b> %s Keep "
+                 "it where "
+                 "only those can see it who must, as long as you have to show what was done, then destroy "
+                 "it.</p></div>\n",
+                 r->pictures && r->pictures->count ? "It shows pictures that were to be forgotten."
+                                                   : "It was written without pictures, but it names the "
+                                                     "request and says things of few samples.");
 }
 
 static void put_title(Html *h, const UnlearnReport *r, const Verdict *v) {
-    html_put(h, "<header class=\"deletion\">\n<p class=\"over\">Report on a deletion: <b>");
+    html_put(h, "<header class=\"deletion\">\n<p class=\"over\">Report on a deletion%s<b>",
+             r->asks ? ": " : "");
     for (int i = 0; i < r->asks; i++) {
         html_put(h, "%s", i ? ", " : "");
         html_text(h, r->asked[i]);

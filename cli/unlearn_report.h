@@ -18,7 +18,7 @@ typedef struct UnlearnReport {
     const AuditSet *audits;     /* compared: audit_set_compare */
     const AuditSettings *audit; /* what was tried */
     const Method *method;       /* NULL: the weights were made elsewhere */
-    char *const *asked;         /* [asks] the --forget texts */
+    char *const *asked;         /* [asks] the --forget texts; 0: the page names nobody, and has no pictures */
     int asks;
     int64_t trained;        /* samples that the model before was trained on */
     int64_t count[SETS];    /* samples of each set; 0: there is none */

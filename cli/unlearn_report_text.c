@@ -72,12 +72,14 @@ static void fact_seconds(Html *h, const char *label, double seconds) {
 }
 
 static void request_put(Html *h, const UnlearnReport *r) {
-    fact_open(h, "Request");
-    for (int i = 0; i < r->asks; i++) {
-        html_put(h, "%s", i ? ", " : "");
-        html_text(h, r->asked[i]);
+    if (r->asks) {
+        fact_open(h, "Request");
+        for (int i = 0; i < r->asks; i++) {
+            html_put(h, "%s", i ? ", " : "");
+            html_text(h, r->asked[i]);
+        }
+        fact_close(h);
     }
-    fact_close(h);
     fact_open(h, "Samples");
     html_put(h, "%" PRId64 " forgotten, %" PRId64 " retained, of %" PRId64 " that the model was trained on",
              r->count[SET_FORGET], r->count[SET_RETAIN], r->trained);

@@ -45,17 +45,17 @@ static const char *now(char out[32]) {
     return out;
 }
 
-bool report_world_write(const char *folder, const World *w, const AuditSet *s, const ReportWork *work,
+bool report_world_write(const char *path, const World *w, const AuditSet *s, const ReportWork *work,
                         Error *e) {
-    char path[FILE_PATH], when[32];
+    char when[32];
     int remains;
     ReportRemain *remain = remains_make(&remains, w, work->record, e);
     if (!remain) return false;
     UnlearnReport r = {.audits = s,
                        .audit = &w->setup.audit,
                        .method = work->method,
-                       .asked = work->asked->item,
-                       .asks = work->asked->count,
+                       .asked = work->asked ? work->asked->item : NULL,
+                       .asks = work->asked ? work->asked->count : 0,
                        .trained = w->manifest->count,
                        .whole = w->unlearn.whole,
                        .task = w->setup.task.class->name,
@@ -70,7 +70,7 @@ bool report_world_write(const char *folder, const World *w, const AuditSet *s, c
                        .remain = remain,
                        .remains = remains};
     memcpy(r.count, w->unlearn.count, sizeof r.count);
-    bool fine = file_join(path, sizeof path, folder, "report.html", e) && unlearn_report_write(path, &r, e);
+    bool fine = unlearn_report_write(path, &r, e);
     mem_free(remain);
     return fine;
 }

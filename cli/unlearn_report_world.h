@@ -7,16 +7,16 @@
 
 /* What the world does not know. */
 typedef struct ReportWork {
-    const Method *method; /* NULL: the weights were made elsewhere */
-    const OptionList *asked;
+    const Method *method;           /* NULL: the weights were made elsewhere */
+    const OptionList *asked;        /* NULL: the page names nobody */
     const Record *record;           /* which knows the files that hold the old state; NULL: there is none */
     const ReportPictures *pictures; /* NULL: none are wanted */
     double unlearn_seconds, audit_seconds;
     int64_t updates;
 } ReportWork;
 
-/* FOLDER/report.html. Rank 0 alone. */
-bool report_world_write(const char *folder, const World *w, const AuditSet *s, const ReportWork *work,
+/* Rank 0 alone. */
+bool report_world_write(const char *path, const World *w, const AuditSet *s, const ReportWork *work,
                         Error *e);
 
 #endif

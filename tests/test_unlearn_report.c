@@ -403,7 +403,7 @@ static void test_page(void **state) {
     check_page(text, &images);
     assert_int_equal(images, 2);
     static const char *const there[] = {"This page is itself personal data",
-                                        "--no-pictures",
+                                        "It shows pictures",
                                         "98.5 %",
                                         "97.5 %",
                                         "Fan et al. 2024",

@@ -31,22 +31,24 @@ forget() { # forget OUT TASK [OPTIONS]
         >"$work/log" 2>&1 || { complain "$out: $(tail -1 "$work/log")"; return 1; }
     [ -s "$work/$out/report.html" ] || complain "$out: no report.html"
 }
-pictures() { grep -o '<img ' "$work/$1/report.html" | wc -l; }
+pictures() { grep -so '<img ' "$work/$1" | wc -l; } # pictures PAGE
 
-forget one c && [ "$(pictures one)" -gt 0 ] || complain "a classifier's report has no pictures"
+forget one c && [ "$(pictures one.report.html)" -gt 0 ] || complain "a classifier's report has no pictures"
+grep -q person_0002 "$work/one.report.html" || complain "the page beside the output does not say who"
+[ "$(pictures one/report.html)" = 0 ] && ! grep -q person_0002 "$work/one/report.html" || complain "the page in the output shows who"
 grep -q 'No reference was given' "$work/one/report.html" || complain "a reference that nobody gave"
-forget bare c --no-pictures && [ "$(pictures bare)" = 0 ] || complain "--no-pictures leaves pictures"
+forget bare c --no-pictures && [ ! -e "$work/bare.report.html" ] || complain "--no-pictures leaves pictures"
 forget beside c --reference "$work/one" && grep -q 'as if never seen' "$work/beside/report.html" || complain "no reference"
-forget drawn m && [ "$(pictures drawn)" -gt 1 ] && grep -q psnr "$work/drawn/report.html" || complain "a drawn report"
+forget drawn m && [ "$(pictures drawn.report.html)" -gt 1 ] && grep -q psnr "$work/drawn.report.html" || complain "a drawn report"
 
 # the weights that were written are those of before the audit and its pictures
 cmp -s "$work/one/checkpoints/last/model.safetensors" "$work/bare/checkpoints/last/model.safetensors" || complain "weights differ"
 
 "$lethe" audit "$work/u.json" --before "$work/c" --after "$work/one" --after "$work/bare" --forget identity=person_0002 \
     --out "$work/audit" --no-pictures >"$work/log" 2>&1 || complain "audit: $(tail -1 "$work/log")"
-[ "$(pictures audit)" = 0 ] && grep -q 'Means over 2 models' "$work/audit/report.html" || complain "the audit's report"
+[ "$(pictures audit/report.html)" = 0 ] && grep -q 'Means over 2 models' "$work/audit/report.html" || complain "the audit's report"
 
 timeout -k 5 120 mpirun -np 2 "$lethe" unlearn "$work/u.json" --checkpoint "$work/m" --forget identity=person_0002 --out "$work/two" >"$work/log" 2>&1 ||
     complain "two ranks: $(tail -1 "$work/log")"
-[ "$(pictures two)" = "$(pictures drawn)" ] || complain "two ranks have $(pictures two) pictures, one has $(pictures drawn)"
+[ "$(pictures two.report.html)" = "$(pictures drawn.report.html)" ] || complain "two ranks have other pictures than one"
 exit $failed
