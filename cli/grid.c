@@ -125,7 +125,7 @@ static void put(const Interval *i, int digits) {
 }
 
 void grid_print(const Grid *g) {
-    int order[GRID_METHODS];
+    int order[GRID_METHODS] = {0};
     grid_order(g, order);
     printf("\n%-18s %14s %14s %14s %14s %14s %14s\n", g->share ? "percent" : g->score, "UA", "RA", "TA",
            "MIA", "gap", "time ratio");

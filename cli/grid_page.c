@@ -30,7 +30,7 @@ static bool any(const Grid *g, Figure f) {
 }
 
 static void table(Html *h, const Grid *g, const Figure *column, int columns) {
-    int order[GRID_METHODS];
+    int order[GRID_METHODS] = {0};
     grid_order(g, order);
     html_put(h, "<div class=\"card scroll\"><table><thead><tr><th>method</th>");
     for (int i = 0; i < columns; i++)

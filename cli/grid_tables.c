@@ -31,7 +31,7 @@ static bool number_put(Bytes *b, double v, Error *e) {
 /* One line a method: each figure's mean and the ends of its interval. */
 static bool csv(const Grid *g, Error *e) {
     Bytes b = {0};
-    int order[GRID_METHODS];
+    int order[GRID_METHODS] = {0};
     grid_order(g, order);
     bool fine = put(&b, e, "method,seeds");
     for (int f = 0; f < FIGURES && fine; f++)
@@ -50,7 +50,7 @@ static bool csv(const Grid *g, Error *e) {
 
 static bool json(const Grid *g, Error *e) {
     enum { ROOM = 1 << 20, PART = 1 << 14 };
-    int order[GRID_METHODS];
+    int order[GRID_METHODS] = {0};
     char *text = mem_get(ROOM), *part = mem_get(PART);
     bool fine = (text && part) || error_memory(e, ROOM);
     grid_order(g, order);

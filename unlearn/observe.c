@@ -52,10 +52,10 @@ static bool batch_take(Taking *t, Unlearn *u, const Batch *b, Error *e) {
         o->label[at] = b->label ? b->label[i] : -1;
         o->identity[at] = b->identity ? b->identity[i] : -1;
         o->loss[at] = (double)tensor_at(each, i);
-        for (int k = 0; k < o->classes; k++)
+        for (int k = 0; logit && k < o->classes; k++)
             o->logit[at * o->classes + k] = (double)tensor_at(logit, i * o->classes + k);
         if (o->classes) measure_softmax(o->logit + at * o->classes, o->classes, o->prob + at * o->classes);
-        for (int k = 0; k < o->columns; k++)
+        for (int k = 0; feature && k < o->columns; k++)
             o->feature[at * o->columns + k] = (double)tensor_at(feature, i * o->columns + k);
         o->n++;
     }
