@@ -1,7 +1,6 @@
 #include "cli/grid.h"
 
 #include "core/json.h"
-#include "unlearn/measures.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -74,27 +73,12 @@ static bool column(const Grid *g, int method, Figure f, Interval *out, Error *e)
     return n < 2 || interval_t(out, x, n, 0.95, e);
 }
 
-/* Losses have no points: their distance is in percent of retraining's (as in unlearn/audit.c). */
-static bool gap_of_means(Grid *g, int method, Error *e) {
-    static const Figure of[] = {FIGURE_ua, FIGURE_ra, FIGURE_ta, FIGURE_mia};
-    double mine[COUNT(of)], other[COUNT(of)];
-    int n = 0;
-    for (int i = 0; i < COUNT(of); i++) {
-        double x = g->mean[method][of[i]].value, y = g->mean[0][of[i]].value;
-        if (isnan(x) || isnan(y)) continue;
-        double scale = g->share || of[i] == FIGURE_mia || y == 0 ? 1 : 100 / fabs(y);
-        mine[n] = x * scale;
-        other[n++] = y * scale;
-    }
-    Interval *to = &g->mean[method][FIGURE_gap];
-    return n == 0 || method == 0 || measure_average_gap(&to->value, mine, other, n, e);
-}
-
 bool grid_average(Grid *g, Error *e) {
     for (int m = 0; m < g->methods; m++) {
         for (int f = 0; f < FIGURES; f++)
             if (!column(g, m, (Figure)f, &g->mean[m][f], e)) return false;
-        if (!gap_of_means(g, m, e)) return false;
+        if (m > 0 && !audit_gap(&g->mean[m][FIGURE_gap].value, g->mean[m], g->mean[0], g->share, e))
+            return false;
     }
     g->mean[0][FIGURE_work] = g->mean[0][FIGURE_rte] = (Interval){100, NAN, NAN}; /* of itself */
     return true;

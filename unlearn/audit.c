@@ -342,22 +342,20 @@ static bool forget_quality(Audit *a, const Audit *reference, Error *e) {
     return fine;
 }
 
-/* Losses have no points: their distance is in percent of the reference's. */
-static bool gap(Audit *a, const Audit *reference, Error *e) {
+bool audit_gap(double *out, const Interval mine[FIGURES], const Interval other[FIGURES], bool share,
+               Error *e) {
     static const Figure of[] = {FIGURE_ua, FIGURE_ra, FIGURE_ta, FIGURE_mia};
-    double mine[COUNT(of)], other[COUNT(of)], value;
+    double a[COUNT(of)], b[COUNT(of)];
     int n = 0;
     for (int i = 0; i < COUNT(of); i++) {
-        double x = value_of(a, of[i]), y = value_of(reference, of[i]);
+        double x = mine[of[i]].value, y = other[of[i]].value;
         if (isnan(x) || isnan(y)) continue;
-        double scale = a->share || of[i] == FIGURE_mia || y == 0 ? 1 : 100 / fabs(y);
-        mine[n] = x * scale;
-        other[n++] = y * scale;
+        double scale = share || of[i] == FIGURE_mia || y == 0 ? 1 : 100 / fabs(y);
+        a[n] = x * scale;
+        b[n++] = y * scale;
     }
-    if (n == 0) return true;
-    if (!measure_average_gap(&value, mine, other, n, e)) return false;
-    put(a, FIGURE_gap, value);
-    return true;
+    *out = NAN;
+    return n == 0 || measure_average_gap(out, a, b, n, e);
 }
 
 bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit *reference, Error *e) {
@@ -371,7 +369,9 @@ bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit 
         put(a, FIGURE_aus, value);
     }
     if (!reference) return true;
-    if (!gap(a, reference, e) || (a->forget.n && !forget_quality(a, reference, e))) return false;
+    if (!audit_gap(&value, a->figure, reference->figure, a->share, e)) return false;
+    put(a, FIGURE_gap, value);
+    if (a->forget.n && !forget_quality(a, reference, e)) return false;
     if (a->share && known) {
         const double mine[3] = {1 - ua, ra, ta},
                      other[3] = {1 - value_of(reference, FIGURE_ua) / 100,

@@ -105,6 +105,11 @@ void audit_close(Audit *a); /* a zeroed one is fine */
 /* Fills in what `a` says in the light of the model before and, if not NULL, of a reference. */
 bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit *reference, Error *e);
 
+/* The mean distance of UA, RA, TA and MIA, of those that both have; NAN where there are none. Losses have no
+ * points: theirs is in percent of the other's. `share`: the score is no loss. */
+bool audit_gap(double *out, const Interval mine[FIGURES], const Interval other[FIGURES], bool share,
+               Error *e);
+
 /* Means with Student's intervals over n audits of the same, one a seed; n = 1: as it is. */
 bool audit_average(Interval out[FIGURES], const Audit *const *list, int n, Error *e);
 
