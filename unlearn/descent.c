@@ -75,3 +75,24 @@ bool descent_update(Descent *d, Error *e) {
     tell(d, lr);
     return true;
 }
+
+bool descent_retain(Unlearn *u, const DescentSettings *set, const real *mask, DescentEach each, void *self,
+                    Error *e) {
+    Feed f = {0};
+    Descent d = {0};
+    bool fine = feed_open(&f, u, SET_RETAIN, FEED_TRAIN, 0, e);
+    int64_t updates = f.steps * set->epochs;
+    fine = fine && descent_open(&d, u, set, updates, e);
+    d.mask = mask;
+    for (int64_t i = 0; i < updates && fine; i++) {
+        const Batch *b;
+        if (!(fine = feed_next(&f, &b, e))) break;
+        unlearn_zero(u);
+        unlearn_loss(u, b, true, 1);
+        if (each) each(self, i / f.steps);
+        fine = descent_update(&d, e);
+    }
+    descent_close(&d);
+    feed_close(&f);
+    return fine;
+}

@@ -40,32 +40,13 @@ static bool reset(Unlearn *u, const real *mask, Error *e) {
     return true;
 }
 
-static bool descend(Unlearn *u, const FineTuneSettings *set, const real *mask, Error *e) {
-    Feed f = {0};
-    Descent d = {0};
-    bool fine = feed_open(&f, u, SET_RETAIN, FEED_TRAIN, 0, e);
-    int64_t updates = f.steps * set->epochs;
-    fine = fine && descent_open(&d, u, DESCENT_OF(set), updates, e);
-    d.mask = mask;
-    for (int64_t i = 0; i < updates && fine; i++) {
-        const Batch *b;
-        if (!(fine = feed_next(&f, &b, e))) break;
-        unlearn_zero(u);
-        unlearn_loss(u, b, true, 1);
-        fine = descent_update(&d, e);
-    }
-    descent_close(&d);
-    feed_close(&f);
-    return fine;
-}
-
 static bool run(Unlearn *u, const void *settings, Error *e) {
     const FineTuneSettings *set = settings;
-    if (!set->last) return descend(u, set, NULL, e);
+    if (!set->last) return descent_retain(u, DESCENT_OF(set), NULL, NULL, NULL, e);
     real *mask = vector_new(u->task->params.trained, e);
     if (!comm_agree(mask != NULL, e)) return false;
     mask_layers(u, set->last, mask);
-    bool fine = (!set->reset || reset(u, mask, e)) && descend(u, set, mask, e);
+    bool fine = (!set->reset || reset(u, mask, e)) && descent_retain(u, DESCENT_OF(set), mask, NULL, NULL, e);
     mem_free(mask);
     return fine;
 }

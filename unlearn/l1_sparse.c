@@ -15,39 +15,33 @@ typedef struct L1Settings {
 } L1Settings;
 RECIPE_TABLE(l1_sparse_table, "Unlearning: l1-sparse", L1Settings, L1_SPARSE_FIELDS);
 
-/* Adds the penalty's gradient on one rank: those of all ranks are added up. */
-static void penalise(const Unlearn *u, const L1Settings *set, double gamma) {
-    const Params *p = &u->task->params;
+typedef struct Penalty {
+    Unlearn *u;
+    const L1Settings *set;
+} Penalty;
+
+/* Adds its gradient, on one rank: those of all ranks are added up. */
+static void penalise(void *self, int64_t epoch) {
+    const Penalty *x = self;
+    const L1Settings *set = x->set;
+    Params *p = &x->u->task->params;
+    int64_t with = set->epochs - set->free_epochs;
+    double gamma = epoch < with ? set->gamma * (1 - (double)epoch / (double)with) : 0;
+    params_settle_grad(p);
     if (!comm_first() || gamma <= 0) return;
     for (int i = 0; i < p->count; i++) {
         const Tensor *t = &p->list[i]->tensor;
         if (!t->grad || !(set->all || p->list[i]->decay)) continue;
-        real *g = tensor_real(t->grad), *x = tensor_real(t);
+        real *g = tensor_real(t->grad), *v = tensor_real(t);
         for (int64_t k = 0; k < tensor_count(t); k++)
-            g[k] += (real)(gamma * (double)((x[k] > 0) - (x[k] < 0)));
+            g[k] += (real)(gamma * (double)((v[k] > 0) - (v[k] < 0)));
     }
 }
 
 static bool run(Unlearn *u, const void *settings, Error *e) {
     const L1Settings *set = settings;
-    Feed f = {0};
-    Descent d = {0};
-    bool fine = feed_open(&f, u, SET_RETAIN, FEED_TRAIN, 0, e) &&
-                descent_open(&d, u, DESCENT_OF(set), f.steps * set->epochs, e);
-    int64_t with = set->epochs - set->free_epochs;
-    for (int64_t i = 0; i < f.steps * set->epochs && fine; i++) {
-        const Batch *b;
-        int64_t epoch = i / f.steps;
-        if (!(fine = feed_next(&f, &b, e))) break;
-        unlearn_zero(u);
-        unlearn_loss(u, b, true, 1);
-        params_settle_grad(&u->task->params);
-        penalise(u, set, epoch < with ? set->gamma * (1 - (double)epoch / (double)with) : 0);
-        fine = descent_update(&d, e);
-    }
-    descent_close(&d);
-    feed_close(&f);
-    return fine;
+    Penalty x = {u, set};
+    return descent_retain(u, DESCENT_OF(set), NULL, penalise, &x, e);
 }
 
 static double cost(const Unlearn *u, const void *settings) {

@@ -50,23 +50,6 @@ static bool prune(Unlearn *u, double rate, Error *e) {
     return fine;
 }
 
-static bool mend(Unlearn *u, const PruneSettings *set, Error *e) {
-    Feed f = {0};
-    Descent d = {0};
-    bool fine = feed_open(&f, u, SET_RETAIN, FEED_TRAIN, 0, e) &&
-                descent_open(&d, u, DESCENT_OF(set), f.steps * set->epochs, e);
-    for (int64_t i = 0; i < f.steps * set->epochs && fine; i++) {
-        const Batch *b;
-        if (!(fine = feed_next(&f, &b, e))) break;
-        unlearn_zero(u);
-        unlearn_loss(u, b, true, 1);
-        fine = descent_update(&d, e);
-    }
-    descent_close(&d);
-    feed_close(&f);
-    return fine;
-}
-
 /* The pruned and mended model is what the next method sets out from, and what it calls the old one. */
 static bool run(Unlearn *u, const void *settings, Error *e) {
     const PruneSettings *set = settings;
@@ -81,7 +64,7 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
         return false;
     }
     memcpy(origin, u->origin, bytes);
-    bool fine = mend(u, set, e);
+    bool fine = descent_retain(u, DESCENT_OF(set), NULL, NULL, NULL, e);
     memcpy(u->origin, p->value, bytes);
     fine = fine && next->run(u, with, e);
     memcpy(u->origin, origin, bytes);

@@ -209,4 +209,10 @@ void descent_close(Descent *d); /* a zeroed one is fine */
 /* Adds the gradients of all ranks up and moves the weights. */
 bool descent_update(Descent *d, Error *e);
 
+/* set->epochs passes over the retained samples, down the task's own loss. mask: as in Descent. `each` (may be
+ * NULL) is called before every update, when this rank's gradients are there, with the number of the pass. */
+typedef void (*DescentEach)(void *self, int64_t epoch);
+bool descent_retain(Unlearn *u, const DescentSettings *set, const real *mask, DescentEach each, void *self,
+                    Error *e);
+
 #endif
