@@ -74,18 +74,6 @@ static bool put_pictures(Html *h, const OptionList *list, Error *e) {
 
 /* ---- the page ---- */
 
-void report_head(Html *h, const char *title) {
-    /* The policy: nothing is loaded from anywhere, whatever stands in the texts. */
-    html_put(h, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
-                "style-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
-    html_text(h, title);
-    html_put(h, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n<header><h1>", report_style);
-    html_text(h, title);
-    html_put(h, "</h1>\n");
-}
-
 static void put_tiles(Html *h, const History *run, int runs) {
     double seconds = 0, images = 0, s, n;
     char text[HTML_NUMBER];

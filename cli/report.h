@@ -9,7 +9,10 @@
 /* <style> of the page: light and dark, wide and narrow, screen and paper. */
 extern const char report_style[];
 
-/* Everything up to the page's title, in <header>, which the caller closes. */
+/* Everything up to <main>, which is open then. `meta` and `style`: what more the page wants of either, our
+ * own. */
+void report_begin(Html *h, const char *title, const char *meta, const char *style);
+/* The same with the title in <header>, which the caller closes. */
 void report_head(Html *h, const char *title);
 
 /* A figure that stands large at the head of the page. `value` is ours. */

@@ -3,18 +3,6 @@
 
 #include "core/file.h"
 
-static void put_head(Html *h) {
-    /* The policy: nothing is loaded from anywhere, whatever stands in the texts. */
-    html_put(h,
-             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
-             "style-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<meta "
-             "name=\"robots\" content=\"noindex\">\n<title>Lethe: what was "
-             "forgotten</title>\n<style>\n%s%s</style>\n</head>\n<body>\n<main>\n",
-             report_style, unlearn_report_style);
-}
-
 /* How to treat it. */
 static void put_notice(Html *h, const UnlearnReport *r) {
     if (!r->asks)
@@ -72,7 +60,8 @@ static void put_findings(Html *h, const UnlearnReport *r, const Verdict *v) {
 bool unlearn_report_put(Html *h, const UnlearnReport *r, Error *e) {
     Verdict v;
     verdict_make(&v, r);
-    put_head(h);
+    report_begin(h, "Lethe: what was forgotten", "<meta name=\"robots\" content=\"noindex\">\n",
+                 unlearn_report_style);
     put_title(h, r, &v);
     put_findings(h, r, &v);
     report_claim(h, r);
