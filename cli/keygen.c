@@ -4,7 +4,6 @@
 #include "core/sign.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 static const char usage[] = "usage: lethe keygen --out KEY\n"
                             "\n"
@@ -16,28 +15,11 @@ static const char usage[] = "usage: lethe keygen --out KEY\n"
                             "\n"
                             "  --out KEY   where to\n";
 
-/* Both files or neither: half a pair would only be in the way of the next try. */
-static bool write_pair(const SignKey *k, const char *path, const char *public_path, Error *e) {
-    if (file_kind_link(path) != FILE_NONE || file_kind_link(public_path) != FILE_NONE)
-        return error_set(
-            e, ERROR_STATE,
-            "%s: is there already and is not replaced: what it signed could not be told any more; give "
-            "another --out",
-            file_kind_link(path) != FILE_NONE ? path : public_path);
-    if (!sign_key_write(k, path, e)) return false;
-    if (sign_public_write(sign_key_public(k), public_path, e)) return true;
-    unlink(path);
-    return false;
-}
-
 static bool make(const char *path, Error *e) {
     char public_path[FILE_PATH], fingerprint[HASH_TEXT];
     SignKey *k = NULL;
-    int n = snprintf(public_path, sizeof public_path, "%s.pub", path);
-    if (n < 0 || (size_t)n >= sizeof public_path)
-        return error_set(e, ERROR_LIMIT, "--out: the path is too long");
     bool ok = sign_key_make(&k, e) && sign_fingerprint(sign_key_public(k), fingerprint, e) &&
-              write_pair(k, path, public_path, e);
+              sign_pair_write(k, path, public_path, e);
     sign_key_close(k);
     if (!ok) return false;
     printf("%s: the private key. Keep it secret and keep a copy: whoever has it can sign in your name.\n",

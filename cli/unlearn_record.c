@@ -29,11 +29,8 @@ static bool key_make(SignKey **out, const char *path, Error *e) {
     char folder[FILE_PATH], public[FILE_PATH], print[HASH_TEXT];
     snprintf(folder, sizeof folder, "%.*s", (int)(file_base(path) - path), path);
     if (folder[0] && !file_make_folder(folder, e)) return false;
-    if ((size_t)snprintf(public, sizeof public, "%s.pub", path) >= sizeof public)
-        return error_set(e, ERROR_LIMIT, "%s: the path is too long", path);
-    if (!sign_key_make(out, e) || !sign_key_write(*out, path, e) ||
-        !sign_public_write(sign_key_public(*out), public, e) ||
-        !sign_fingerprint(sign_key_public(*out), print, e))
+    if (!sign_key_make(out, e) || !sign_fingerprint(sign_key_public(*out), print, e) ||
+        !sign_pair_write(*out, path, public, e))
         return false;
     printf("made a key to sign records with: %s; give %s to whoever shall check them\n  fingerprint %s\n",
            path, public, print);

@@ -5,6 +5,7 @@
 #define LETHE_SIGN_H
 
 #include "core/base.h"
+#include "core/file.h"
 #include "core/hash.h"
 
 enum { SIGN_PUBLIC = 32, SIGN_SIGNATURE = 64, SIGN_PEM_CAP = 1 << 16 /* bytes of a key's file */ };
@@ -22,6 +23,10 @@ const SignPublic *sign_key_public(const SignKey *k);
 /* A private key's file has mode 0600. Neither function replaces a file. */
 bool sign_key_write(const SignKey *k, const char *path, Error *e);
 bool sign_public_write(const SignPublic *p, const char *path, Error *e);
+
+/* Both files or neither, KEY and KEY.pub, whose path is given back: half a pair would only be in the way of
+ * the next try. */
+bool sign_pair_write(const SignKey *k, const char *path, char public_path[FILE_PATH], Error *e);
 
 /* A file of at most SIGN_PEM_CAP bytes; what stands before and after the key in it is passed over. */
 bool sign_key_read(SignKey **out, const char *path, Error *e);

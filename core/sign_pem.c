@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <string.h>
+#include <unistd.h>
 
 static const uint8_t public_lead[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
 static const uint8_t private_lead[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
@@ -48,6 +49,21 @@ bool sign_public_write(const SignPublic *p, const char *path, Error *e) {
     uint8_t der[SIGN_DER_PUBLIC];
     sign_der_public(p, der);
     return write_pem(file_write_new, path, public_name, der, sizeof der, e);
+}
+
+bool sign_pair_write(const SignKey *k, const char *path, char public_path[FILE_PATH], Error *e) {
+    int n = snprintf(public_path, FILE_PATH, "%s.pub", path);
+    if (n < 0 || n >= FILE_PATH) return error_set(e, ERROR_LIMIT, "--out: the path is too long");
+    if (file_kind_link(path) != FILE_NONE || file_kind_link(public_path) != FILE_NONE)
+        return error_set(
+            e, ERROR_STATE,
+            "%s: is there already and is not replaced: what it signed could not be told any more; give "
+            "another --out",
+            file_kind_link(path) != FILE_NONE ? path : public_path);
+    if (!sign_key_write(k, path, e)) return false;
+    if (sign_public_write(sign_key_public(k), public_path, e)) return true;
+    unlink(path);
+    return false;
 }
 
 /* -------------------------------------------------------------------------------------------- reading --- */
