@@ -5,6 +5,7 @@
  * the forgotten samples are known as little as they should be; then a recovery phase. */
 #include "core/comm.h"
 #include "core/ops.h"
+#include "unlearn/by_id.h"
 #include "unlearn/cosine.h"
 #include "unlearn/method.h"
 #include "unlearn/vector.h"
@@ -47,11 +48,6 @@ typedef struct Duck {
     int64_t ratio; /* retained batches to a forgotten one: no more than there are */
     Descent d;
 } Duck;
-
-static int by_id(const void *a, const void *b) {
-    int64_t x = ((const Goal *)a)->id, y = ((const Goal *)b)->id;
-    return (x > y) - (x < y);
-}
 
 /* Features of a batch by the model as it stands, f32 [B, D] in the step. */
 static Tensor *features_now(Duck *k, const Batch *b) {

@@ -10,9 +10,8 @@ typedef enum {
     NEEDS_RETAIN = 1,   /* retained samples */
     NEEDS_FORGET = 2,   /* the forgotten samples themselves */
     NEEDS_LABELS = 4,   /* classes: outputs are their logits */
-    NEEDS_VALID = 8,    /* unseen samples, to know when to stop */
-    NEEDS_OUTSIDE = 16, /* images of something else */
-    NEEDS_DECODER = 32, /* a model that encodes and decodes (TaskClass.latent) */
+    NEEDS_OUTSIDE = 8,  /* images of something else */
+    NEEDS_DECODER = 16, /* a model that encodes and decodes (TaskClass.latent) */
 } MethodNeeds;
 
 struct Method {

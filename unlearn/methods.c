@@ -54,10 +54,6 @@ bool method_check(const Method *m, const Unlearn *u, Error *e) {
             "unlearn.method \"%s\" moves samples between classes, and task \"%s\" has none; use "
             "fine_tune, neggrad, random_label, scrub, influence, laf, lcodec, salun, ssd or retrain",
             m->name, class->name);
-    if (m->needs & NEEDS_VALID && !count[SET_VALID])
-        return lacks(m, e,
-                     "looks at unseen samples to know when to stop: give data.test, and "
-                     "unlearn.validation above 0");
     if (u->set->stop && !unlearn_has_aim(u, "unlearn.stop", e)) return false;
     if (m->needs & NEEDS_OUTSIDE && !count[SET_OUTSIDE])
         return lacks(m, e, "needs images of something else: name a folder in unlearn.outside");

@@ -90,15 +90,3 @@ void observed_close(Observed *o) {
     mem_free(o->feature);
     *o = (Observed){0};
 }
-
-double observed_accuracy(const Observed *o) {
-    int64_t right = 0;
-    for (int64_t i = 0; i < o->n; i++) {
-        const double *z = o->logit + i * o->classes;
-        int best = 0;
-        for (int k = 1; k < o->classes; k++)
-            if (z[k] > z[best]) best = k;
-        right += best == o->label[i];
-    }
-    return o->n ? 100 * (double)right / (double)o->n : 0;
-}

@@ -21,7 +21,4 @@ typedef struct Observed {
 bool observe(Observed *out, Unlearn *u, UnlearnSet set, int64_t most, bool features, Error *e);
 void observed_close(Observed *o); /* a zeroed one is fine */
 
-/* Percent of the samples whose class is the first of the likeliest. */
-double observed_accuracy(const Observed *o);
-
 #endif

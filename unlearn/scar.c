@@ -13,6 +13,7 @@
  * should be; that, and how far each class is known, is looked at after each pass (the authors: after each
  * step, of larger batches). The paper writes a symmetric divergence and a root of D; this is their code's. */
 #include "unlearn/scar.h"
+#include "unlearn/by_id.h"
 
 #include "core/comm.h"
 #include "core/ops.h"
@@ -58,11 +59,6 @@ typedef struct Scar {
     Descent d;
     double *work; /* [3 dim] */
 } Scar;
-
-static int by_id(const void *a, const void *b) {
-    int64_t x = ((const Mark *)a)->id, y = ((const Mark *)b)->id;
-    return (x > y) - (x < y);
-}
 
 static Mark *mark_of(const Marks *m, int64_t id) {
     const Mark key = {.id = id};
