@@ -342,8 +342,7 @@ static bool forget_quality(Audit *a, const Audit *reference, Error *e) {
     return fine;
 }
 
-bool audit_gap(double *out, const Interval mine[FIGURES], const Interval other[FIGURES], bool share,
-               Error *e) {
+bool audit_gap(double *out, const Interval *mine, const Interval *other, bool share, Error *e) {
     static const Figure of[] = {FIGURE_ua, FIGURE_ra, FIGURE_ta, FIGURE_mia};
     double a[COUNT(of)], b[COUNT(of)];
     int n = 0;

@@ -107,8 +107,7 @@ bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit 
 
 /* The mean distance of UA, RA, TA and MIA, of those that both have; NAN where there are none. Losses have no
  * points: theirs is in percent of the other's. `share`: the score is no loss. */
-bool audit_gap(double *out, const Interval mine[FIGURES], const Interval other[FIGURES], bool share,
-               Error *e);
+bool audit_gap(double *out, const Interval *mine, const Interval *other, bool share, Error *e);
 
 /* Means with Student's intervals over n audits of the same, one a seed; n = 1: as it is. */
 bool audit_average(Interval out[FIGURES], const Audit *const *list, int n, Error *e);
