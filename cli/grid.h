@@ -25,6 +25,11 @@ typedef struct Grid {
     bool share;
 } Grid;
 
+/* A folder belongs to one checkpoint, one request and one recipe, which stand in it. Where only the settings
+ * of methods are others than those it was begun with, the cells of these methods are dropped (retraining's:
+ * all). */
+bool grid_claim(const Grid *g, const World *w, Error *e);
+
 /* DIR/cells/METHOD-SEED.json; false with done unset where there is none, an error where it is damaged. */
 bool grid_read(Grid *g, int method, int seed, Error *e);
 bool grid_write(const Grid *g, int method, int seed, Error *e);

@@ -4,7 +4,6 @@
 
 #include "core/clock.h"
 #include "core/comm.h"
-#include "core/hash.h"
 #include "core/nearest.h"
 #include "core/progress.h"
 
@@ -22,7 +21,9 @@ static const char usage[] =
     "Retraining comes\n"
     "first: it is what the others are held against. Writes DIR/table.html, table.csv and table.json. Each "
     "result is\n"
-    "kept as soon as it is there: the same command goes on where it was interrupted.\n";
+    "kept as soon as it is there: the same command goes on where it was interrupted, and where the settings "
+    "of a\n"
+    "method are others than before, that method alone runs anew.\n";
 
 typedef struct Command {
     const char *recipe, *checkpoint, *out, *methods;
@@ -210,55 +211,13 @@ static bool cells_read(Bench *b, Error *e) {
     return true;
 }
 
-/* Writes `text` into the folder, or finds that it stands there already. */
-static bool claim(const Command *c, const char *name, const char *text, const char *what, Error *e) {
-    char path[FILE_PATH], *said = NULL;
-    size_t size, n = strlen(text);
-    if (!file_join(path, sizeof path, c->out, name, e)) return false;
-    if (file_kind(path) == FILE_NONE) return file_write(path, text, n, e);
-    if (!file_read(path, (size_t)1 << 24, &said, &size, e)) return false;
-    bool same = size == n && memcmp(said, text, n) == 0;
-    mem_free(said);
-    return same || error_set(e, ERROR_VALUE, "%s: was begun with %s; give another --out%s", c->out, what,
-                             strcmp(name, "recipe.json") == 0 ? ", or the recipe.json in it" : "");
-}
-
-/* The checkpoint's weights and the samples that are forgotten, by their hashes. */
-static bool subject(const Bench *b, char text[300], Error *e) {
-    char weights[HASH_TEXT], forgotten[HASH_TEXT];
-    const Manifest *m = b->w.manifest;
-    Hash h;
-    if (!hash_file(weights_path(checkpoint_file(b->w.checkpoint, CHECKPOINT_MODEL)), weights, NULL, e) ||
-        !hash_open(&h, e))
-        return false;
-    bool fine = true;
-    for (int64_t i = 0; i < m->count && fine; i++)
-        if (b->w.request.forget[i]) fine = hash_add(&h, m->line[i].text, strlen(m->line[i].text) + 1, e);
-    if (!fine || !hash_finish(&h, forgotten, e)) {
-        hash_drop(&h);
-        return false;
-    }
-    snprintf(text, 300,
-             "{\"model_sha256\": \"%s\", \"forgotten\": %" PRId64 ", \"forgotten_sha256\": \"%s\"}\n",
-             weights, b->w.request.count, forgotten);
-    return true;
-}
-
-/* A folder belongs to one checkpoint, one request and one recipe: what it was begun with stands in it. */
-static bool folder_claim(const Bench *b, const Command *c, Error *e) {
-    char cells[FILE_PATH], text[300];
-    return file_join(cells, sizeof cells, c->out, "cells", e) && file_make_folder(cells, e) &&
-           claim(c, "recipe.json", b->w.setup.text, "other settings", e) && subject(b, text, e) &&
-           claim(c, "subject.json", text, "another checkpoint or another request", e);
-}
-
 static bool bench(Bench *b, const Command *c, Error *e) {
     Grid *g = b->grid;
     if (!comm_agree(methods_take(g, c->methods, e), e) ||
         !world_open(&b->w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e))
         return false;
     if (!comm_agree(unlearn_open(&b->u, &b->w.setup.task, &b->w.unlearn, &b->w.setup.unlearn, e), e) ||
-        !comm_agree(!comm_first() || folder_claim(b, c, e), e) || !cells_read(b, e))
+        !comm_agree(!comm_first() || grid_claim(g, &b->w, e), e) || !cells_read(b, e))
         return false;
     if (!audit_measure(&b->before, &b->u, &b->w.setup.audit, NULL, e)) return false;
     g->score = b->before.score;

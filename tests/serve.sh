@@ -9,10 +9,11 @@ make_model() {
 
 # start OPTION...: sets server (its process) and url
 start() {
+    rm -f "$work/serve.out" # of the server before: its address would be read
     "$lethe" serve --checkpoint "$work/model" --port 0 "$@" >"$work/serve.out" 2>"$work/serve.err" &
     server=$!
     for _ in $(seq 300); do
-        url=$(grep -o 'http://[^ ]*' "$work/serve.out") && return
+        url=$(grep -so 'http://[^ ]*' "$work/serve.out") && return
         kill -0 $server 2>/dev/null || break
         sleep 0.1
     done

@@ -233,6 +233,15 @@ table "$work/grid" >"$work/table" && grep -q '"salun"' "$work/table" || complain
 refused "another request in its place" 'again: was begun with another' "${bench[@]}" --forget identity=person_0001 --out "$work/again"
 refused "another checkpoint in its place" 'again: was begun with' "$lethe" unlearn-bench "$work/u.json" --checkpoint "$work/fine" --methods salun,fine_tune,i2i,ssd --seeds 2 --forget identity=person_0001 --out "$work/again"
 refused "other settings in its place" 'again: was begun with other settings' "${bench[@]}" $one --set unlearn.batch=7 --out "$work/again"
+# one method's settings: its cells alone are made anew
+stamp() { (cd "$1/cells" && stat -c '%n %y' "$2"-*.json); }
+old_ssd=$(stamp "$work/again" ssd) old_salun=$(stamp "$work/again" salun)
+# shellcheck disable=SC2086
+"${bench[@]}" $one --set unlearn.salun.lr=0.02 --out "$work/again" >"$work/log" 2>&1 || complain "other settings of one method: $(tail -3 "$work/log")"
+[ "$(stamp "$work/again" ssd)" = "$old_ssd" ] && [ "$(stamp "$work/again" salun)" != "$old_salun" ] || complain "a method's new settings: $(stamp "$work/again" ssd) $(stamp "$work/again" salun)"
+# shellcheck disable=SC2086
+"${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "and back: $(tail -3 "$work/log")"
+diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "settings there and back: $(head -5 "$work/diff")"
 refused "no such method" 'no method "saluun"; did you mean salun' "$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" --methods saluun $one --out "$work/o"
 for damage in '{"method": "salun"' '{"error": 3}' '{"error": "", "figures": {"ua": "x"}}' ''; do
     printf '%s' "$damage" >"$work/again/cells/salun-2.json"

@@ -21,6 +21,11 @@ RECIPE_TABLE(prune_table, "Unlearning: prune, then unlearn", PruneSettings, PRUN
 
 static const char *const then_name[] = {"fine_tune", "ascent", "neggrad", "random_label", "scrub", "salun"};
 
+static const Method *then(const void *settings) {
+    const PruneSettings *set = settings;
+    return method_find(then_name[set->then]);
+}
+
 /* Matrices only: what decays. Fills u->keep and makes the zeros. */
 static bool prune(Unlearn *u, double rate, Error *e) {
     const Params *p = &u->task->params;
@@ -53,7 +58,7 @@ static bool prune(Unlearn *u, double rate, Error *e) {
 /* The pruned and mended model is what the next method sets out from, and what it calls the old one. */
 static bool run(Unlearn *u, const void *settings, Error *e) {
     const PruneSettings *set = settings;
-    const Method *next = method_find(then_name[set->then]);
+    const Method *next = then(settings);
     const Params *p = &u->task->params;
     size_t bytes = (size_t)p->values * sizeof(real);
     const void *with = u->world->settings(u->world->self, next);
@@ -74,7 +79,7 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
 
 static double cost(const Unlearn *u, const void *settings) {
     const PruneSettings *set = settings;
-    const Method *next = method_find(then_name[set->then]);
+    const Method *next = then(settings);
     return (double)set->epochs * (double)u->world->count[SET_RETAIN] +
            next->cost(u, u->world->settings(u->world->self, next));
 }
@@ -89,4 +94,5 @@ const Method method_prune = {
     .table = &prune_table,
     .run = run,
     .cost = cost,
+    .then = then,
 };
