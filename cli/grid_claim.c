@@ -1,0 +1,103 @@
+#include "cli/grid.h"
+
+#include "core/hash.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Between two runs of a grid: whose cells the changed settings are for. */
+typedef struct Change {
+    const Grid *grid;
+    const World *world;
+    bool stale[GRID_METHODS]; /* of unlearn_methods */
+} Change;
+
+/* A method is what it was unless its own settings are others, or those of the method that it runs. */
+static bool uses(const World *w, const Method *m, const char *name) {
+    const Method *next = m->then ? m->then(world_settings(w, m)) : NULL;
+    return !strcmp(m->name, name) || (next && !strcmp(next->name, name));
+}
+
+static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
+    Change *c = self;
+    const char *key = is->path;
+    if (!strcmp(key, "about") || !strcmp(key, "unlearn.method")) return true;
+    const char *dot = strncmp(key, "unlearn.", 8) ? NULL : strchr(key + 8, '.');
+    char name[64];
+    if (!dot || (size_t)snprintf(name, sizeof name, "%.*s", (int)(dot - key - 8), key + 8) >= sizeof name)
+        return error_set(e, ERROR_VALUE,
+                         "%s: was begun with other settings: %s was %.100s, and is now %.100s; give another "
+                         "--out",
+                         c->grid->out, key, is->was, is->is);
+    for (int m = 0; unlearn_methods[m]; m++)
+        c->stale[m] |= uses(c->world, unlearn_methods[m], name) || !strcmp(name, "retrain");
+    return true;
+}
+
+/* First the cells go, then the recipe changes: a kill in between leaves less, nothing wrong. */
+static bool cells_drop(const Change *c, Error *e) {
+    char inside[100], path[FILE_PATH];
+    for (int m = 0; unlearn_methods[m]; m++)
+        for (int s = 0; s < GRID_SEEDS && c->stale[m]; s++) {
+            snprintf(inside, sizeof inside, "cells/%s-%d.json", unlearn_methods[m]->name, s + 1);
+            if (!file_join(path, sizeof path, c->grid->out, inside, e) || !file_remove_tree(path, e))
+                return false;
+        }
+    return true;
+}
+
+static bool recipe_claim(const Grid *g, const World *w, Error *e) {
+    char path[FILE_PATH], *was = NULL;
+    const char *is = w->setup.text;
+    Change c = {.grid = g, .world = w};
+    size_t size;
+    if (!file_join(path, sizeof path, g->out, "recipe.json", e)) return false;
+    if (file_kind(path) == FILE_NONE) return file_write(path, is, strlen(is), e);
+    if (!file_read(path, (size_t)1 << 24, &was, &size, e)) return false;
+    bool same = size == strlen(is) && !memcmp(was, is, size);
+    bool fine = same || (recipe_changes(was, is, setting_changed, &c, e) && cells_drop(&c, e) &&
+                         file_write(path, is, strlen(is), e));
+    mem_free(was);
+    return fine;
+}
+
+/* The checkpoint's weights and the samples that are forgotten, by their hashes. */
+static bool subject(const World *w, char text[300], Error *e) {
+    char weights[HASH_TEXT], forgotten[HASH_TEXT];
+    const Manifest *m = w->manifest;
+    Hash h;
+    if (!hash_file(weights_path(checkpoint_file(w->checkpoint, CHECKPOINT_MODEL)), weights, NULL, e) ||
+        !hash_open(&h, e))
+        return false;
+    bool fine = true;
+    for (int64_t i = 0; i < m->count && fine; i++)
+        if (w->request.forget[i]) fine = hash_add(&h, m->line[i].text, strlen(m->line[i].text) + 1, e);
+    if (!fine || !hash_finish(&h, forgotten, e)) {
+        hash_drop(&h);
+        return false;
+    }
+    snprintf(text, 300,
+             "{\"model_sha256\": \"%s\", \"forgotten\": %" PRId64 ", \"forgotten_sha256\": \"%s\"}\n",
+             weights, w->request.count, forgotten);
+    return true;
+}
+
+static bool subject_claim(const Grid *g, const World *w, Error *e) {
+    char path[FILE_PATH], is[300], *was = NULL;
+    size_t size;
+    if (!subject(w, is, e) || !file_join(path, sizeof path, g->out, "subject.json", e)) return false;
+    if (file_kind(path) == FILE_NONE) return file_write(path, is, strlen(is), e);
+    if (!file_read(path, sizeof is, &was, &size, e)) return false;
+    bool same = size == strlen(is) && !memcmp(was, is, size);
+    mem_free(was);
+    return same ||
+           error_set(e, ERROR_VALUE,
+                     "%s: was begun with another checkpoint or another request; give another --out", g->out);
+}
+
+bool grid_claim(const Grid *g, const World *w, Error *e) {
+    char cells[FILE_PATH];
+    return file_join(cells, sizeof cells, g->out, "cells", e) && file_make_folder(cells, e) &&
+           subject_claim(g, w, e) && recipe_claim(g, w, e);
+}
