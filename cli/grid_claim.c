@@ -11,6 +11,7 @@ typedef struct Change {
     const Grid *grid;
     const World *world;
     bool stale[GRID_METHODS]; /* of unlearn_methods */
+    bool retrain;             /* so are the retrained weights; else they are audited anew */
 } Change;
 
 /* A method is what it was unless its own settings are others, or those of the method that it runs. */
@@ -23,6 +24,10 @@ static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
     Change *c = self;
     const char *key = is->path;
     if (!strcmp(key, "about") || !strcmp(key, "unlearn.method")) return true;
+    if (!strncmp(key, "audit.", 6)) {
+        for (int m = 0; unlearn_methods[m]; m++) c->stale[m] = true;
+        return true;
+    }
     const char *dot = strncmp(key, "unlearn.", 8) ? NULL : strchr(key + 8, '.');
     char name[64];
     if (!dot || (size_t)snprintf(name, sizeof name, "%.*s", (int)(dot - key - 8), key + 8) >= sizeof name)
@@ -30,20 +35,25 @@ static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
                          "%s: was begun with other settings: %s was %.100s, and is now %.100s; give another "
                          "--out",
                          c->grid->out, key, is->was, is->is);
+    c->retrain |= !strcmp(name, "retrain");
     for (int m = 0; unlearn_methods[m]; m++)
-        c->stale[m] |= uses(c->world, unlearn_methods[m], name) || !strcmp(name, "retrain");
+        c->stale[m] |= uses(c->world, unlearn_methods[m], name) || c->retrain;
     return true;
+}
+
+static bool drop(const Change *c, const char *method, int seed, const char *ending, Error *e) {
+    char inside[100], path[FILE_PATH];
+    snprintf(inside, sizeof inside, "cells/%s-%d.%s", method, seed + 1, ending);
+    return file_join(path, sizeof path, c->grid->out, inside, e) && file_remove_tree(path, e);
 }
 
 /* First the cells go, then the recipe changes: a kill in between leaves less, nothing wrong. */
 static bool cells_drop(const Change *c, Error *e) {
-    char inside[100], path[FILE_PATH];
-    for (int m = 0; unlearn_methods[m]; m++)
-        for (int s = 0; s < GRID_SEEDS && c->stale[m]; s++) {
-            snprintf(inside, sizeof inside, "cells/%s-%d.json", unlearn_methods[m]->name, s + 1);
-            if (!file_join(path, sizeof path, c->grid->out, inside, e) || !file_remove_tree(path, e))
-                return false;
-        }
+    for (int s = 0; s < GRID_SEEDS; s++) {
+        if (c->retrain && !drop(c, "retrain", s, "safetensors", e)) return false;
+        for (int m = 0; unlearn_methods[m]; m++)
+            if (c->stale[m] && !drop(c, unlearn_methods[m]->name, s, "json", e)) return false;
+    }
     return true;
 }
 

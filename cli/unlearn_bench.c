@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -106,39 +107,66 @@ static void tell(const Bench *b, const char *what, int seed) {
 
 /* ---- cells ---- */
 
-/* The retrained weights of a seed, kept for the cells of its seed that are still to come. */
+/* The retrained weights of a seed, kept for the cells of its seed that are still to come, and for audits of
+ * another kind. */
 static bool reference_path(const Bench *b, int seed, char path[FILE_PATH], Error *e) {
     char inside[64];
     snprintf(inside, sizeof inside, "cells/retrain-%d.safetensors", seed + 1);
     return file_join(path, FILE_PATH, b->grid->out, inside, e);
 }
 
-static bool reference_save(const Bench *b, int seed, Error *e) {
-    char path[FILE_PATH];
+static bool reference_save(const Bench *b, int seed, double seconds, Error *e) {
+    char path[FILE_PATH], text[2][32];
     const Params *p = &b->u.task->params;
     SafeItem *item = mem_get((size_t)p->count * sizeof *item);
     if (!item) return error_memory(e, (size_t)p->count * sizeof *item);
+    snprintf(text[0], sizeof text[0], "%.17g", b->u.passes);
+    snprintf(text[1], sizeof text[1], "%.17g", seconds);
+    const SafeMeta meta[] = {{"samples", text[0]}, {"seconds", text[1]}};
     for (int i = 0; i < p->count; i++) item[i] = safe_item(p->list[i]->name, &p->host[i]);
-    bool fine = reference_path(b, seed, path, e) && safe_save(path, item, p->count, NULL, 0, NULL, e);
+    bool fine =
+        reference_path(b, seed, path, e) && safe_save(path, item, p->count, meta, COUNT(meta), NULL, e);
     mem_free(item);
     return fine;
 }
 
-/* The audit of this seed's reference, from its weights if it was made by a process before. */
-static bool reference_ready(Bench *b, int seed, Error *e) {
+/* The weights of reference_save into u->task, with what they cost; false with `found` unset where there are
+ * none. */
+static bool reference_load(Bench *b, int seed, bool *found, double *seconds, Error *e) {
     char path[FILE_PATH], note[CHECKPOINT_NOTE];
     Checkpoint *c = NULL;
-    const double *made = b->grid->cell[0][seed].figure;
+    if (!reference_path(b, seed, path, e)) return false;
+    *found = file_kind(path) != FILE_NONE;
+    if (!*found) return true;
+    bool fine = checkpoint_open(&c, path, note, e) && task_load(&b->w.setup.task, c, e);
+    const SafeFile *f = fine ? weights_safe(checkpoint_file(c, CHECKPOINT_MODEL)) : NULL;
+    const char *samples = f ? safe_meta(f, "samples") : NULL, *took = f ? safe_meta(f, "seconds") : NULL;
+    b->u.passes = samples ? strtod(samples, NULL) : 0;
+    *seconds = took ? strtod(took, NULL) : 0;
+    if (fine && !(b->u.passes > 0 && *seconds > 0 && isfinite(b->u.passes) && isfinite(*seconds)))
+        fine = error_set(e, ERROR_FORMAT, "%s: says nothing of what retraining cost; remove it to retrain",
+                         path);
+    checkpoint_close(c);
+    return comm_agree(fine, e);
+}
+
+/* The audit of this seed's reference, from its weights if it was made by a process before. */
+static bool reference_ready(Bench *b, int seed, Error *e) {
+    bool found;
+    double seconds;
     if (b->reference_seed == seed) return true;
     if (b->reference_seed >= 0) audit_close(&b->reference);
     b->reference_seed = -1;
-    bool fine = reference_path(b, seed, path, e) && checkpoint_open(&c, path, note, e) &&
-                task_load(&b->w.setup.task, c, e);
-    checkpoint_close(c);
-    if (!comm_agree(fine, e) || !audit_measure(&b->reference, &b->u, &b->w.setup.audit, &b->before, e))
-        return false;
+    if (!reference_load(b, seed, &found, &seconds, e)) return false;
+    if (!found)
+        return error_set(
+            e, ERROR_STATE,
+            "%s: cells/retrain-%d.safetensors is gone, without retrain-%d.json; remove that, too, "
+            "to retrain",
+            b->grid->out, seed + 1, seed + 1);
+    if (!audit_measure(&b->reference, &b->u, &b->w.setup.audit, &b->before, e)) return false;
     b->reference_seed = seed;
-    b->reference.figure[FIGURE_seconds] = (Interval){made[FIGURE_seconds], NAN, NAN};
+    b->reference.figure[FIGURE_seconds] = (Interval){seconds, NAN, NAN};
     return true;
 }
 
@@ -162,7 +190,7 @@ static bool measure(Bench *b, int method, int seed, double took, Audit *a, Error
     }
     if (!audit_compare(a, &b->u, &b->before, NULL, e)) return false;
     figures_keep(c, a);
-    return comm_agree(!comm_first() || reference_save(b, seed, e), e);
+    return true;
 }
 
 /* A method that cannot be used here, or fails, is a result too. */
@@ -177,9 +205,15 @@ static bool cell_make(Bench *b, int method, int seed, Error *e) {
     b->u.seed = (uint64_t)b->w.setup.run.seed * 1000003 + (uint64_t)(b->w.setup.unlearn.seed + seed + 1);
     b->u.step->seed = b->u.seed;
     b->u.passes = 0;
-    double began = clock_seconds();
-    bool fine = method_run(m, &b->u, world_settings(&b->w, m), &why) && unlearn_refresh(&b->u, &why);
-    double took = clock_seconds() - began;
+    double began = clock_seconds(), took;
+    bool made = false, fine = true;
+    if (method == 0 && !reference_load(b, seed, &made, &took, e)) return false;
+    if (!made) {
+        fine = method_run(m, &b->u, world_settings(&b->w, m), &why) && unlearn_refresh(&b->u, &why);
+        took = clock_seconds() - began;
+    }
+    if (fine && method == 0 && !made && !comm_agree(!comm_first() || reference_save(b, seed, took, e), e))
+        return false;
     if (!fine && (method == 0 || why.code == ERROR_MEMORY || why.code == ERROR_IO)) {
         *e = why;
         return false;
@@ -192,8 +226,8 @@ static bool cell_make(Bench *b, int method, int seed, Error *e) {
     }
     audit_close(&a);
     double cost = cost_of(b, method);
-    b->spent += clock_seconds() - began;
-    b->paid += cost;
+    b->spent += made ? 0 : clock_seconds() - began;
+    b->paid += made ? 0 : cost;
     b->cost += cost;
     return comm_agree(!comm_first() || grid_write(b->grid, method, seed, e), e);
 }

@@ -239,6 +239,13 @@ old_ssd=$(stamp "$work/again" ssd) old_salun=$(stamp "$work/again" salun)
 # shellcheck disable=SC2086
 "${bench[@]}" $one --set unlearn.salun.lr=0.02 --out "$work/again" >"$work/log" 2>&1 || complain "other settings of one method: $(tail -3 "$work/log")"
 [ "$(stamp "$work/again" ssd)" = "$old_ssd" ] && [ "$(stamp "$work/again" salun)" != "$old_salun" ] || complain "a method's new settings: $(stamp "$work/again" ssd) $(stamp "$work/again" salun)"
+# another audit: all figures anew, of the same retrained weights
+weights() { (cd "$1/cells" && stat -c '%n %y' retrain-*.safetensors); }
+old_weights=$(weights "$work/again") old_ssd=$(stamp "$work/again" ssd)
+# shellcheck disable=SC2086
+"${bench[@]}" $one --set audit.quantise=true --out "$work/again" >"$work/log" 2>&1 || complain "another audit: $(tail -3 "$work/log")"
+[ "$(weights "$work/again")" = "$old_weights" ] && [ "$(stamp "$work/again" ssd)" != "$old_ssd" ] || complain "another audit: $(weights "$work/again")"
+grep -q ua_int8 "$work/again/table.json" || complain "another audit: its figures are not in the table"
 # shellcheck disable=SC2086
 "${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "and back: $(tail -3 "$work/log")"
 diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "settings there and back: $(head -5 "$work/diff")"
