@@ -24,8 +24,10 @@ static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
     Change *c = self;
     const char *key = is->path;
     if (!strcmp(key, "about") || !strcmp(key, "unlearn.method")) return true;
-    if (!strncmp(key, "audit.", 6)) {
-        for (int m = 0; unlearn_methods[m]; m++) c->stale[m] = true;
+    bool audit = !strncmp(key, "audit.", 6), outside = !strncmp(key, "unlearn.outside", 15);
+    if (audit || outside) {
+        for (int m = 0; unlearn_methods[m]; m++)
+            c->stale[m] |= audit || unlearn_methods[m]->needs & NEEDS_OUTSIDE;
         return true;
     }
     const char *dot = strncmp(key, "unlearn.", 8) ? NULL : strchr(key + 8, '.');
