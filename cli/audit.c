@@ -46,12 +46,13 @@ static bool look(Result *to, World *w, Unlearn *u, const Command *c, ReportModel
 
 static bool others(Result *to, World *w, Unlearn *u, const Command *c, Error *e) {
     AuditSet *s = &to->audits;
+    double seconds;
     for (int i = 0; i < c->reference.count; i++)
-        if (!audit_set_load(w, c->reference.item[i], e) || !audit_set_reference(s, w, u, 0, e) ||
-            !look(to, w, u, c, REPORT_REFERENCE, i, e))
+        if (!audit_set_load(w, c->reference.item[i], &seconds, e) ||
+            !audit_set_reference(s, w, u, seconds, e) || !look(to, w, u, c, REPORT_REFERENCE, i, e))
             return false;
     for (int i = 0; i < c->after.count; i++)
-        if (!audit_set_load(w, c->after.item[i], e) || !audit_set_after(s, w, u, 0, e) ||
+        if (!audit_set_load(w, c->after.item[i], &seconds, e) || !audit_set_after(s, w, u, seconds, e) ||
             !look(to, w, u, c, REPORT_AFTER, i, e))
             return false;
     if (!audit_set_compare(s, u, e)) return false;

@@ -40,10 +40,25 @@ bool audit_set_reference(AuditSet *s, const World *w, Unlearn *u, double seconds
     return add(s->reference, &s->references, "for reference", s, w, u, seconds, e);
 }
 
-bool audit_set_load(World *w, const char *path, Error *e) {
+/* What making a model took, where `lethe unlearn` made it: its own audit says so. 0: nobody does. */
+static bool seconds_of(const char *path, double *seconds, Error *e) {
+    char file[FILE_PATH];
+    JsonFile *f = NULL;
+    *seconds = 0;
+    if (!file_join(file, sizeof file, path, "audit.json", e)) return false;
+    if (file_kind(file) == FILE_NONE) return true;
+    bool fine = json_load(&f, file, 1 << 20, e);
+    Json j = fine ? json_get(json_get(json_get(json_root(f), "after"), "seconds"), "value") : (Json){0};
+    fine = fine && (!json_exists(j) || json_number(j, 0, 1e12, seconds, e));
+    json_close(f);
+    return fine;
+}
+
+bool audit_set_load(World *w, const char *path, double *seconds, Error *e) {
     Checkpoint *c = NULL;
     char note[CHECKPOINT_NOTE];
-    bool fine = checkpoint_open(&c, path, note, e) && setup_weights(&w->setup, c, e);
+    bool fine =
+        checkpoint_open(&c, path, note, e) && setup_weights(&w->setup, c, e) && seconds_of(path, seconds, e);
     if (fine && note[0] && comm_first()) fprintf(stderr, "lethe: warning: %s\n", note);
     checkpoint_close(c);
     return comm_agree(fine, e);

@@ -18,8 +18,8 @@ bool audit_set_before(AuditSet *s, const World *w, Unlearn *u, Error *e);
 /* Adds an audit of the weights in u->task; seconds: what making them took, 0: not known. */
 bool audit_set_after(AuditSet *s, const World *w, Unlearn *u, double seconds, Error *e);
 bool audit_set_reference(AuditSet *s, const World *w, Unlearn *u, double seconds, Error *e);
-/* The weights of another checkpoint into u->task, then one of the above. */
-bool audit_set_load(World *w, const char *path, Error *e);
+/* The weights of another checkpoint into u->task, and what making them took; then one of the above. */
+bool audit_set_load(World *w, const char *path, double *seconds, Error *e);
 /* When all are there: what they say beside each other, and their means. */
 bool audit_set_compare(AuditSet *s, const Unlearn *u, Error *e);
 void audit_set_close(AuditSet *s);

@@ -68,11 +68,13 @@ static bool audit_write(const World *w, const Record *r, const Method *m, const 
 static bool audit(World *w, Unlearn *u, Result *to, const Command *c, double seconds, Error *e) {
     AuditSet *s = &to->audits;
     ReportPictures *p = &to->pictures;
+    double whole;
     if (!c->bare && (!pictures_take_before(p, w, u, e) || !pictures_take(p, w, u, REPORT_AFTER, e)))
         return false;
     if (!audit_set_before(s, w, u, e) || !audit_set_after(s, w, u, seconds, e)) return false;
     for (int i = 0; i < c->reference.count; i++) {
-        if (!audit_set_load(w, c->reference.item[i], e) || !audit_set_reference(s, w, u, 0, e)) return false;
+        if (!audit_set_load(w, c->reference.item[i], &whole, e) || !audit_set_reference(s, w, u, whole, e))
+            return false;
         if (!c->bare && i == 0 && !pictures_take(p, w, u, REPORT_REFERENCE, e)) return false;
     }
     return audit_set_compare(s, u, e);

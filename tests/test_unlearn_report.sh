@@ -39,14 +39,16 @@ grep -q person_0002 "$work/one.report.html" || complain "the page beside the out
 grep -q 'No reference was given' "$work/one/report.html" || complain "a reference that nobody gave"
 forget bare c --no-pictures && [ ! -e "$work/bare.report.html" ] || complain "--no-pictures leaves pictures"
 forget beside c --reference "$work/one" && grep -q 'as if never seen' "$work/beside/report.html" || complain "no reference"
+grep -q '"rte": {"value": [1-9]' "$work/beside/audit.json" || complain "no time ratio beside a reference that lethe unlearn made"
 forget drawn m && [ "$(pictures drawn.report.html)" -gt 1 ] && grep -q psnr "$work/drawn.report.html" || complain "a drawn report"
 
 # the weights that were written are those of before the audit and its pictures
 cmp -s "$work/one/checkpoints/last/model.safetensors" "$work/bare/checkpoints/last/model.safetensors" || complain "weights differ"
 
-"$lethe" audit "$work/u.json" --before "$work/c" --after "$work/one" --after "$work/bare" --forget identity=person_0002 \
+"$lethe" audit "$work/u.json" --before "$work/c" --after "$work/one" --after "$work/bare" --reference "$work/one" --forget identity=person_0002 \
     --out "$work/audit" --no-pictures >"$work/log" 2>&1 || complain "audit: $(tail -1 "$work/log")"
 [ "$(pictures audit/report.html)" = 0 ] && grep -q 'Means over 2 models' "$work/audit/report.html" || complain "the audit's report"
+grep -q '"rte": {"value": [1-9]' "$work/audit/audit.json" || complain "lethe audit: no time ratio"
 
 timeout -k 5 120 mpirun -np 2 "$lethe" unlearn "$work/u.json" --checkpoint "$work/m" --forget identity=person_0002 --out "$work/two" >"$work/log" 2>&1 ||
     complain "two ranks: $(tail -1 "$work/log")"
