@@ -10,10 +10,15 @@ enum { CELL = 1 << 14 };
 
 /* ---- a cell's file ---- */
 
-static bool cell_path(const Grid *g, int method, int seed, char path[FILE_PATH], Error *e) {
+bool grid_path(const Grid *g, const char *method, int seed, const char *ending, char path[FILE_PATH],
+               Error *e) {
     char inside[100];
-    snprintf(inside, sizeof inside, "cells/%s-%d.json", g->method[method]->name, seed + 1);
+    snprintf(inside, sizeof inside, "cells/%s-%d.%s", method, seed + 1, ending);
     return file_join(path, FILE_PATH, g->out, inside, e);
+}
+
+static bool cell_path(const Grid *g, int method, int seed, char path[FILE_PATH], Error *e) {
+    return grid_path(g, g->method[method]->name, seed, "json", path, e);
 }
 
 static bool figures_read(Json j, double figure[FIGURES], Error *e) {

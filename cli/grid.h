@@ -25,9 +25,13 @@ typedef struct Grid {
     bool share;
 } Grid;
 
+/* DIR/cells/METHOD-SEED.ENDING; `seed` counts from 0, the name from 1. */
+bool grid_path(const Grid *g, const char *method, int seed, const char *ending, char path[FILE_PATH],
+               Error *e);
+
 /* A folder belongs to one checkpoint, one request and one recipe, which stand in it. Where only the settings
  * of methods are others than those it was begun with, the cells of these methods are dropped (retraining's:
- * all). */
+ * all), and where the audit is another, all cells, but no retrained weights. */
 bool grid_claim(const Grid *g, const World *w, Error *e);
 
 /* DIR/cells/METHOD-SEED.json; false with done unset where there is none, an error where it is damaged. */

@@ -44,9 +44,8 @@ static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
 }
 
 static bool drop(const Change *c, const char *method, int seed, const char *ending, Error *e) {
-    char inside[100], path[FILE_PATH];
-    snprintf(inside, sizeof inside, "cells/%s-%d.%s", method, seed + 1, ending);
-    return file_join(path, sizeof path, c->grid->out, inside, e) && file_remove_tree(path, e);
+    char path[FILE_PATH];
+    return grid_path(c->grid, method, seed, ending, path, e) && file_remove_tree(path, e);
 }
 
 /* First the cells go, then the recipe changes: a kill in between leaves less, nothing wrong. */
@@ -59,16 +58,29 @@ static bool cells_drop(const Change *c, Error *e) {
     return true;
 }
 
+/* Writes a text into the folder unless one stands there; `was`: that one, if it is another, else NULL;
+ * mem_free. */
+static bool claim(const Grid *g, const char *name, const char *is, char **was, Error *e) {
+    char path[FILE_PATH];
+    size_t size, n = strlen(is);
+    *was = NULL;
+    if (!file_join(path, sizeof path, g->out, name, e)) return false;
+    if (file_kind(path) == FILE_NONE) return file_write(path, is, n, e);
+    if (!file_read(path, (size_t)1 << 24, was, &size, e)) return false;
+    if (size == n && !memcmp(*was, is, n)) {
+        mem_free(*was);
+        *was = NULL;
+    }
+    return true;
+}
+
 static bool recipe_claim(const Grid *g, const World *w, Error *e) {
-    char path[FILE_PATH], *was = NULL;
+    char path[FILE_PATH], *was;
     const char *is = w->setup.text;
     Change c = {.grid = g, .world = w};
-    size_t size;
-    if (!file_join(path, sizeof path, g->out, "recipe.json", e)) return false;
-    if (file_kind(path) == FILE_NONE) return file_write(path, is, strlen(is), e);
-    if (!file_read(path, (size_t)1 << 24, &was, &size, e)) return false;
-    bool same = size == strlen(is) && !memcmp(was, is, size);
-    bool fine = same || (recipe_changes(was, is, setting_changed, &c, e) && cells_drop(&c, e) &&
+    if (!claim(g, "recipe.json", is, &was, e)) return false;
+    bool fine = !was || (recipe_changes(was, is, setting_changed, &c, e) && cells_drop(&c, e) &&
+                         file_join(path, sizeof path, g->out, "recipe.json", e) &&
                          file_write(path, is, strlen(is), e));
     mem_free(was);
     return fine;
@@ -96,15 +108,11 @@ static bool subject(const World *w, char text[300], Error *e) {
 }
 
 static bool subject_claim(const Grid *g, const World *w, Error *e) {
-    char path[FILE_PATH], is[300], *was = NULL;
-    size_t size;
-    if (!subject(w, is, e) || !file_join(path, sizeof path, g->out, "subject.json", e)) return false;
-    if (file_kind(path) == FILE_NONE) return file_write(path, is, strlen(is), e);
-    if (!file_read(path, sizeof is, &was, &size, e)) return false;
-    bool same = size == strlen(is) && !memcmp(was, is, size);
+    char is[300], *was;
+    if (!subject(w, is, e) || !claim(g, "subject.json", is, &was, e)) return false;
+    if (!was) return true;
     mem_free(was);
-    return same ||
-           error_set(e, ERROR_VALUE,
+    return error_set(e, ERROR_VALUE,
                      "%s: was begun with another checkpoint or another request; give another --out", g->out);
 }
 

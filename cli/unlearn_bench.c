@@ -110,9 +110,7 @@ static void tell(const Bench *b, const char *what, int seed) {
 /* The retrained weights of a seed, kept for the cells of its seed that are still to come, and for audits of
  * another kind. */
 static bool reference_path(const Bench *b, int seed, char path[FILE_PATH], Error *e) {
-    char inside[64];
-    snprintf(inside, sizeof inside, "cells/retrain-%d.safetensors", seed + 1);
-    return file_join(path, FILE_PATH, b->grid->out, inside, e);
+    return grid_path(b->grid, "retrain", seed, "safetensors", path, e);
 }
 
 static bool reference_save(const Bench *b, int seed, double seconds, Error *e) {

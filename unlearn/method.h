@@ -25,8 +25,8 @@ struct Method {
     bool (*run)(Unlearn *u, const void *settings, Error *e);
     /* Samples that go forward and backward, roughly (a forward pass alone counts a third): for --dry-run. */
     double (*cost)(const Unlearn *u, const void *settings);
-    const Method *(*then)(
-        const void *settings); /* another that it runs, with that one's settings; NULL: none */
+    /* Another method that it runs, with that one's settings; NULL: none. */
+    const Method *(*then)(const void *settings);
 };
 
 extern const Method *const unlearn_methods[]; /* NULL-terminated */
