@@ -107,19 +107,24 @@ static void tell(const Bench *b, const char *what, int seed) {
 
 /* ---- cells ---- */
 
+/* What a model cost. */
+typedef struct Cost {
+    double samples, seconds;
+} Cost;
+
 /* The retrained weights of a seed, kept for the cells of its seed that are still to come, and for audits of
  * another kind. */
 static bool reference_path(const Bench *b, int seed, char path[FILE_PATH], Error *e) {
     return grid_path(b->grid, "retrain", seed, "safetensors", path, e);
 }
 
-static bool reference_save(const Bench *b, int seed, double seconds, Error *e) {
+static bool reference_save(const Bench *b, int seed, Cost cost, Error *e) {
     char path[FILE_PATH], text[2][32];
     const Params *p = &b->u.task->params;
     SafeItem *item = mem_get((size_t)p->count * sizeof *item);
     if (!item) return error_memory(e, (size_t)p->count * sizeof *item);
-    snprintf(text[0], sizeof text[0], "%.17g", b->u.passes);
-    snprintf(text[1], sizeof text[1], "%.17g", seconds);
+    snprintf(text[0], sizeof text[0], "%.17g", cost.samples);
+    snprintf(text[1], sizeof text[1], "%.17g", cost.seconds);
     const SafeMeta meta[] = {{"samples", text[0]}, {"seconds", text[1]}};
     for (int i = 0; i < p->count; i++) item[i] = safe_item(p->list[i]->name, &p->host[i]);
     bool fine =
@@ -130,7 +135,7 @@ static bool reference_save(const Bench *b, int seed, double seconds, Error *e) {
 
 /* The weights of reference_save into u->task, with what they cost; false with `found` unset where there are
  * none. */
-static bool reference_load(Bench *b, int seed, bool *found, double *seconds, Error *e) {
+static bool reference_load(Bench *b, int seed, bool *found, Cost *cost, Error *e) {
     char path[FILE_PATH], note[CHECKPOINT_NOTE];
     Checkpoint *c = NULL;
     if (!reference_path(b, seed, path, e)) return false;
@@ -139,9 +144,9 @@ static bool reference_load(Bench *b, int seed, bool *found, double *seconds, Err
     bool fine = checkpoint_open(&c, path, note, e) && task_load(&b->w.setup.task, c, e);
     const SafeFile *f = fine ? weights_safe(checkpoint_file(c, CHECKPOINT_MODEL)) : NULL;
     const char *samples = f ? safe_meta(f, "samples") : NULL, *took = f ? safe_meta(f, "seconds") : NULL;
-    b->u.passes = samples ? strtod(samples, NULL) : 0;
-    *seconds = took ? strtod(took, NULL) : 0;
-    if (fine && !(b->u.passes > 0 && *seconds > 0 && isfinite(b->u.passes) && isfinite(*seconds)))
+    *cost = (Cost){samples ? strtod(samples, NULL) : 0, took ? strtod(took, NULL) : 0};
+    if (fine &&
+        !(cost->samples > 0 && cost->seconds > 0 && isfinite(cost->samples) && isfinite(cost->seconds)))
         fine = error_set(e, ERROR_FORMAT, "%s: says nothing of what retraining cost; remove it to retrain",
                          path);
     checkpoint_close(c);
@@ -151,11 +156,11 @@ static bool reference_load(Bench *b, int seed, bool *found, double *seconds, Err
 /* The audit of this seed's reference, from its weights if it was made by a process before. */
 static bool reference_ready(Bench *b, int seed, Error *e) {
     bool found;
-    double seconds;
+    Cost cost;
     if (b->reference_seed == seed) return true;
     if (b->reference_seed >= 0) audit_close(&b->reference);
     b->reference_seed = -1;
-    if (!reference_load(b, seed, &found, &seconds, e)) return false;
+    if (!reference_load(b, seed, &found, &cost, e)) return false;
     if (!found)
         return error_set(
             e, ERROR_STATE,
@@ -164,7 +169,7 @@ static bool reference_ready(Bench *b, int seed, Error *e) {
             b->grid->out, seed + 1, seed + 1);
     if (!audit_measure(&b->reference, &b->u, &b->w.setup.audit, &b->before, e)) return false;
     b->reference_seed = seed;
-    b->reference.figure[FIGURE_seconds] = (Interval){seconds, NAN, NAN};
+    b->reference.figure[FIGURE_seconds] = (Interval){cost.seconds, NAN, NAN};
     return true;
 }
 
@@ -173,10 +178,10 @@ static void figures_keep(GridCell *c, const Audit *a) {
     for (int i = 0; i < FIGURES; i++) c->figure[i] = a->figure[i].value;
 }
 
-static bool measure(Bench *b, int method, int seed, double took, Audit *a, Error *e) {
+static bool measure(Bench *b, int method, int seed, Cost spent, Audit *a, Error *e) {
     if (!audit_measure(a, &b->u, &b->w.setup.audit, &b->before, e)) return false;
-    a->figure[FIGURE_seconds] = (Interval){took, NAN, NAN};
-    a->figure[FIGURE_work] = (Interval){b->u.passes, NAN, NAN};
+    a->figure[FIGURE_seconds] = (Interval){spent.seconds, NAN, NAN};
+    a->figure[FIGURE_work] = (Interval){spent.samples, NAN, NAN};
     GridCell *c = &b->grid->cell[method][seed];
     if (method > 0) {
         const double *whole = b->grid->cell[0][seed].figure;
@@ -188,6 +193,10 @@ static bool measure(Bench *b, int method, int seed, double took, Audit *a, Error
     }
     if (!audit_compare(a, &b->u, &b->before, NULL, e)) return false;
     figures_keep(c, a);
+    if (b->reference_seed >= 0) audit_close(&b->reference);
+    b->reference = *a; /* what the others of this seed are held against */
+    b->reference_seed = seed;
+    *a = (Audit){0};
     return true;
 }
 
@@ -203,14 +212,15 @@ static bool cell_make(Bench *b, int method, int seed, Error *e) {
     b->u.seed = (uint64_t)b->w.setup.run.seed * 1000003 + (uint64_t)(b->w.setup.unlearn.seed + seed + 1);
     b->u.step->seed = b->u.seed;
     b->u.passes = 0;
-    double began = clock_seconds(), took;
+    double began = clock_seconds();
     bool made = false, fine = true;
-    if (method == 0 && !reference_load(b, seed, &made, &took, e)) return false;
+    Cost spent;
+    if (method == 0 && !reference_load(b, seed, &made, &spent, e)) return false;
     if (!made) {
         fine = method_run(m, &b->u, world_settings(&b->w, m), &why) && unlearn_refresh(&b->u, &why);
-        took = clock_seconds() - began;
+        spent = (Cost){b->u.passes, clock_seconds() - began};
     }
-    if (fine && method == 0 && !made && !comm_agree(!comm_first() || reference_save(b, seed, took, e), e))
+    if (fine && method == 0 && !made && !comm_agree(!comm_first() || reference_save(b, seed, spent, e), e))
         return false;
     if (!fine && (method == 0 || why.code == ERROR_MEMORY || why.code == ERROR_IO)) {
         *e = why;
@@ -219,7 +229,7 @@ static bool cell_make(Bench *b, int method, int seed, Error *e) {
     if (!fine) {
         snprintf(c->why, sizeof c->why, "%.390s", why.text);
         c->done = true;
-    } else if (!measure(b, method, seed, took, &a, e)) {
+    } else if (!measure(b, method, seed, spent, &a, e)) {
         return false;
     }
     audit_close(&a);
