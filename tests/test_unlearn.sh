@@ -92,6 +92,14 @@ for out in salun fine new; do
 done
 [ "$before" = "$(sum "$run")" ] || complain "the checkpoint that went in was changed"
 
+# retraining is training where they never were: to the bit, by the same seed (the run's, 7, times 1000003, and unlearn.seed, 0),
+# as long as those that stay keep their numbers. Of a run with an average, that is the model.
+cp -r "$faces/train" "$work/less"
+for n in 46 47; do rm "$work/less/$(sed -nE "s|.*\"id\": $n, \"path\": \".*/(person_0005/[0-9]+.jpg)\".*|\1|p" "$run/manifest.jsonl")" || complain "sample $n"; done
+"$lethe" train "$work/c.json" --set seed=7000021 --set data.train="$work/less" --set data.test="$faces/test" --out "$work/never" >/dev/null || complain "training without them"
+"${unlearn[@]}" --forget sample=46,47 --method retrain --no-pictures --out "$work/anew" >"$work/log" 2>&1 || complain "retrain: $(tail -1 "$work/log")"
+cmp "$work/anew/checkpoints/last/model.safetensors" "$work/never/checkpoints/last/ema.safetensors" || complain "retraining is not training without them"
+
 # it does not go on where it was: its moments are gone; what begins with its weights is another run
 fine=$(model "$work/fine")
 refused "going on with it" 'has no optimizer' "$lethe" train "$work/fine" --resume --set train.epochs=30
