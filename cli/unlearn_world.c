@@ -107,6 +107,37 @@ static bool places_check(const World *w, Error *e) {
                      w->setup.train_set->source, gone, w->manifest->line[first].path);
 }
 
+/* Is the file of line i, which stays, the one that the model was trained on? */
+static bool content_same(const World *w, int64_t i) {
+    Error ignored;
+    char hash[HASH_TEXT];
+    const ManifestLine *l = &w->manifest->line[i];
+    if (w->request.forget[i] || !l->sha256) return true;
+    return dataset_hash(w->setup.train_set, w->place[i], hash, &ignored) && !strcmp(hash, l->sha256);
+}
+
+/* Collective. A retained sample with another content could be a forgotten one under its name. Each rank reads
+ * its share. */
+static bool contents_check(const World *w, Error *e) {
+    int64_t n = w->manifest->count, rank = comm_rank(), ranks = comm_size(), changed = 0, first = n;
+#pragma omp parallel for reduction(+ : changed) reduction(min : first) schedule(dynamic, 16)
+    for (int64_t i = rank; i < n; i += ranks) {
+        if (content_same(w, i)) continue;
+        changed++;
+        if (i < first) first = i;
+    }
+    double sum = (double)changed, least = -(double)first;
+    comm_sum(&sum, 1);
+    comm_most(&least, 1);
+    const char *path = sum > 0 ? w->manifest->line[(int64_t)-least].path : "";
+    bool same = sum == 0 ||
+                error_set(e, ERROR_VALUE,
+                          "data.train (%s): %.0f samples that shall stay are not, by their SHA-256, what the "
+                          "model was trained on; the first: %s",
+                          w->setup.train_set->source, sum, path);
+    return comm_agree(same, e);
+}
+
 /* ---- sets ---- */
 
 /* The class of a line's sample, which may be deleted; -1: none. */
@@ -242,11 +273,13 @@ static bool source(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uin
                    Error *e) {
     World *w = self;
     DataSettings data = w->setup.data;
-    bool masks = w->setup.task.class->wants_masks, alone = kind == FEED_WHOLE;
+    bool mixed = kind == FEED_MIXED || kind == FEED_MIXED_WHOLE;
+    bool masks = w->setup.task.class->wants_masks, alone = kind == FEED_WHOLE || kind == FEED_MIXED_WHOLE;
     LoaderOptions o = {.set = &data,
                        .image_size = w->setup.task.image_size,
                        .batch = batch,
                        .uneven = kind != FEED_RETRAIN,
+                       .mixed = mixed,
                        .rank = alone ? 0 : comm_rank(),
                        .ranks = alone ? 1 : comm_size(),
                        .processors = comm_processors(),
@@ -255,7 +288,7 @@ static bool source(void *self, UnlearnSet set, FeedKind kind, int64_t batch, uin
                        .classes = set == SET_OUTSIDE ? 0 : w->setup.task.classes};
     if (!w->set[set]) return error_set(e, ERROR_STATE, "a set of samples that is wanted is empty");
     if (kind == FEED_TRAIN) data.mixup = data.cutmix = 0, data.drop_last = false;
-    if (kind == FEED_PLAIN || kind == FEED_WHOLE) {
+    if (kind == FEED_PLAIN || alone || mixed) {
         data.mixup = data.cutmix = 0;
         o.plain = masks;
         settings_plain(&data);
@@ -344,7 +377,7 @@ bool world_open(World *w, const char *recipe, const OptionList *set, const char 
                                 .train = &w->setup.train,
                                 .optim = &w->setup.optim,
                                 .schedule = &w->setup.schedule};
-    if (fine && sets_make(w, e)) return true;
+    if (comm_agree(fine && sets_make(w, e), e) && contents_check(w, e)) return true;
     world_close(w);
     return false;
 }

@@ -92,7 +92,8 @@ struct Task {
     void *self;
     Params params;
     int layers;              /* the last layer's number, for layer-wise decay; 0: has none */
-    int least_batch;         /* samples that a training step must have at least (batch norm: 2) */
+    int least_batch;         /* samples that a training step must have at least (batch norm of vectors: 2) */
+    bool sums_ranks;         /* batch norm adds up over ranks in the forward pass: each must have a sample */
     int image_size;          /* side of the square the batches must have */
     int classes;             /* of the model's outputs; 0: has none */
     int masks;               /* an image, that a plan counts on where a batch has none */

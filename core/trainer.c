@@ -19,7 +19,7 @@ static bool batches_suffice(const Trainer *t, Error *e) {
         return error_set(e, ERROR_VALUE,
                          "train.batch is %" PRId64 ", but batch norm needs %" PRId64 " samples",
                          t->set->batch, least);
-    if (least > 1 && least < comm_size()) least = comm_size(); /* its sums need every rank */
+    if (t->task->sums_ranks && least < comm_size()) least = comm_size();
     if (kept && rest > 0 && rest < least)
         return error_set(e, ERROR_VALUE,
                          "the last batch of an epoch has %" PRId64 " of the %" PRId64

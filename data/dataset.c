@@ -291,12 +291,17 @@ const char *dataset_name(const Dataset *d, int64_t i, char *buffer, size_t size)
     return buffer;
 }
 
+bool dataset_hash(const Dataset *d, int64_t i, char hash[HASH_TEXT], Error *e) {
+    const Sample *s = &d->sample[i];
+    size_t bytes = (size_t)d->width * (size_t)d->height;
+    return s->path ? hash_file(s->path, hash, NULL, e)
+                   : hash_bytes(d->pixel + (size_t)s->id * bytes, bytes, hash, e);
+}
+
 bool dataset_describe(const Dataset *d, int64_t i, char *line, size_t size, Error *e) {
     char hash[HASH_TEXT], mask[HASH_TEXT], name[FILE_PATH];
     const Sample *s = &d->sample[i];
-    size_t bytes = (size_t)d->width * (size_t)d->height;
-    bool ok = s->path ? hash_file(s->path, hash, NULL, e)
-                      : hash_bytes(d->pixel + (size_t)s->id * bytes, bytes, hash, e);
+    bool ok = dataset_hash(d, i, hash, e);
     bool masked = s->mask && hash_file(s->mask, mask, NULL, e);
     if (!(ok && masked == !!s->mask) && !d->lenient) return false;
     JsonWriter w = json_writer(line, size, 0);

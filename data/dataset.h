@@ -24,6 +24,7 @@
 #ifndef LETHE_DATASET_H
 #define LETHE_DATASET_H
 
+#include "core/hash.h"
 #include "data/bytes.h"
 #include "data/image.h"
 #include "data/settings.h"
@@ -72,6 +73,9 @@ bool dataset_pixels(const Dataset *d, int64_t i, Image *out, Error *e);
 
 /* Path of sample i, or FILE#ID for one of an IDX file. */
 const char *dataset_name(const Dataset *d, int64_t i, char *buffer, size_t size);
+
+/* SHA-256 of sample i's file; of its pixels, where the file has many. Any thread. */
+bool dataset_hash(const Dataset *d, int64_t i, char hash[HASH_TEXT], Error *e);
 
 /* The line of the manifest: {"id":3,"path":"...","sha256":"...","identity":"s01"}. The hash is computed here,
  * of the file (idx: of the image's bytes). An identity is the class's name, or null. With a file of masks

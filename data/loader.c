@@ -329,7 +329,7 @@ static bool fill(Loader *l, Error *e) {
     l->bad = mem_zero((size_t)l->data->count, sizeof *l->bad);
     if (!l->worker || !l->bad) return error_memory(e, (size_t)l->data->count);
     for (int i = 0; i < 2; i++) {
-        size_t size = l->o.train ? (size_t)l->count * sizeof(uint32_t) : sizeof(uint32_t);
+        size_t size = loader_draws(l) ? (size_t)l->count * sizeof(uint32_t) : sizeof(uint32_t);
         l->order[i] = (Order){-1, mem_get(size)};
         if (!l->order[i].list) return error_memory(e, size);
         if (!slot_open(&l->slot[i], l, e)) return false;

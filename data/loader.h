@@ -39,6 +39,7 @@ typedef struct LoaderOptions {
     bool train;
     bool plain; /* with train: batches as in training, masks and all, but every sample once, in the data set's
                    order, with nothing drawn that changes from pass to pass (Batch.fixed) */
+    bool mixed; /* not in the data set's order, but in one that is drawn once and the same for every seed */
     bool device; /* for the GPU: batches lie in pinned memory, as bytes where nothing but normalising is left
                     to do */
     uint64_t seed;

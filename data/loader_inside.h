@@ -92,6 +92,7 @@ typedef struct Loader {
 } Loader;
 
 /* Batches a pass; 0 if not even one is full. */
+bool loader_draws(const Loader *l);
 int64_t loader_steps(const Loader *l);
 /* The place in the data set of sample i of those there are. */
 static inline int64_t loader_place(const Loader *l, int64_t i) {

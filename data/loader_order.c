@@ -6,12 +6,17 @@ int64_t loader_steps(const Loader *l) {
     return whole ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
 }
 
+/* Has the order of an epoch to be drawn? */
+bool loader_draws(const Loader *l) {
+    return l->o.mixed || (l->o.train && !l->o.plain);
+}
+
 /* The order of an epoch. Two are kept: at the end of an epoch the first batch of the next is read ahead. */
 static const uint32_t *order_of(Loader *l, int64_t epoch) {
     Order *o = &l->order[epoch % 2];
     if (o->epoch == epoch) return o->list;
     for (int64_t i = 0; i < l->count; i++) o->list[i] = (uint32_t)loader_place(l, i);
-    Rng r = rng_open(l->o.seed, RNG_SHUFFLE, (uint32_t)epoch, 0);
+    Rng r = rng_open(l->o.mixed ? 0 : l->o.seed, RNG_SHUFFLE, (uint32_t)epoch, 0);
     rng_shuffle(&r, o->list, (size_t)l->count);
     o->epoch = epoch;
     return o->list;
@@ -26,7 +31,7 @@ void loader_plan(Loader *l, Slot *s, int64_t step) {
     int64_t epoch = step / l->steps, begin = step % l->steps * l->o.batch;
     int64_t left = l->count - begin, n = left < l->o.batch ? left : l->o.batch;
     int64_t rank = l->o.rank, ranks = l->o.ranks, half = n / 2;
-    const uint32_t *order = l->o.train && !l->o.plain ? order_of(l, epoch) : l->pick;
+    const uint32_t *order = loader_draws(l) ? order_of(l, l->o.mixed ? 0 : epoch) : l->pick;
     s->epoch = l->o.plain ? 0 : (uint32_t)epoch;
     s->first = l->data->sample[order ? order[begin] : begin].id;
     s->n = 0;

@@ -64,6 +64,7 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     }
     task->classes = (int)m->set.classes;
     task->least_batch = probe ? 2 : 1; /* its batch norm */
+    task->sums_ranks = probe;
     task->layers = (int)m->vit.depth + 1;
     task->image_size = (int)m->vit.image_size;
     return true;

@@ -84,6 +84,7 @@ static bool create(Task *task, Recipe *recipe, int classes, Error *e) {
     params_mark(m, &task->params);
     task->image_size = (int)m->sam.side;
     task->layers = (set.size == SAM_TINY ? TINY_VIT_BLOCKS : (int)m->sam.vit.depth) + 1;
+    task->sums_ranks = set.size == SAM_TINY && m->set.train == SEGMENT_ALL;
     task->varies = m->set.train == SEGMENT_HQ || m->set.rounds >= 5;
     return true;
 }

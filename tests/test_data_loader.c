@@ -112,6 +112,41 @@ static uint64_t hash_of(const Batch *b) {
     return h;
 }
 
+/* Everything once, in an order that is not the data set's, and the same in each pass and for every seed. */
+static void test_mixed(void **state) {
+    (void)state;
+    Error e;
+    DataSettings set = standard();
+    Dataset *d = open_data(&set, true);
+    int64_t order[4][3 * EACH];
+    for (int k = 0; k < 4; k += 2) {
+        Source s;
+        LoaderOptions o = {.set = &set,
+                           .image_size = IMAGE,
+                           .batch = 4,
+                           .ranks = 1,
+                           .uneven = true,
+                           .mixed = true,
+                           .seed = (uint64_t)k};
+        if (!loader_open(&s, d, &o, &e)) fail_msg("%s", e.text);
+        for (int64_t step = 0, n = 0; step < 2 * s.steps_per_epoch; step++) {
+            const Batch *b = get(&s, step);
+            for (int i = 0; i < b->n; i++, n++) order[k + n / (3 * EACH)][n % (3 * EACH)] = b->id[i];
+        }
+        s.close(s.self);
+    }
+    bool seen[3 * EACH] = {false};
+    int moved = 0;
+    for (int i = 0; i < 3 * EACH; i++) {
+        seen[order[0][i]] = true;
+        moved += order[0][i] != i;
+        for (int k = 1; k < 4; k++) assert_int_equal(order[k][i], order[0][i]);
+    }
+    for (int i = 0; i < 3 * EACH; i++) assert_true(seen[i]);
+    assert_true(moved > EACH);
+    dataset_close(d);
+}
+
 static void test_order_and_shapes(void **state) {
     (void)state;
     DataSettings set = standard();
@@ -498,6 +533,7 @@ static void test_describe(void **state) {
 int main(void) {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(test_order_and_shapes),
+        cmocka_unit_test(test_mixed),
         cmocka_unit_test(test_batch_depends_on_seed_and_step_alone),
         cmocka_unit_test(test_ranks_share_a_batch),
         cmocka_unit_test(test_evaluation_sees_everything_once),

@@ -134,6 +134,12 @@ rm "$work/else/where/people/person_0005/0001.jpg"
 # shellcheck disable=SC2086
 refused "a retained sample that is gone" '1 samples that .* shall stay are not there .*person_0005/0001.jpg' "${unlearn[@]}" $one --method retrain $moved --out "$work/o"
 
+# another picture under the name of one that stays: it could be of the person
+cp -r "$faces" "$work/other" && cp "$faces/train/person_0002/0001.jpg" "$work/other/train/person_0003/0001.jpg"
+# shellcheck disable=SC2086
+refused "a retained sample with another content" '1 samples that shall stay are not, by their SHA-256, .*person_0003/0001.jpg' "${unlearn[@]}" $one --method retrain \
+    --set data.train="$work/other/train" --out "$work/o"
+
 # the same picture twice: who stays would teach it anew
 cp -r "$faces" "$work/twins" && cp "$work/twins/train/person_0000/0001.jpg" "$work/twins/train/person_0003/0001.jpg"
 "$lethe" train "$work/c.json" --set train.epochs=1 --set data.train="$work/twins/train" --set data.test="$faces/test" --out "$work/twinrun" >/dev/null || exit 1

@@ -209,7 +209,7 @@ static inline bool world_source(void *self, UnlearnSet set, FeedKind kind, int64
     *x = (Strip){.world = w,
                  .ids = &w->ids[set],
                  .batch = batch,
-                 .holes = w->holes && (kind == FEED_TRAIN || kind == FEED_PLAIN),
+                 .holes = w->holes && (kind == FEED_TRAIN || kind == FEED_PLAIN || kind == FEED_MIXED),
                  .counts = kind != FEED_EVAL,
                  .image = mem_zero((size_t)batch * NET_IMAGE, sizeof(float)),
                  .label = mem_zero((size_t)batch, sizeof(int32_t)),

@@ -31,14 +31,25 @@ static bool one(Unlearn *u, Feed *f, Descent *d, Error *e) {
     return fine;
 }
 
-static bool descend(Unlearn *u, const ExpandSettings *set, Error *e) {
+/* unlearn.stop, of the model as it will be without the class more. */
+static bool stop(Unlearn *u, Task *own, bool *done, Error *e) {
+    Task *wide = u->task;
+    if (!u->set->stop) return true;
+    unlearn_copy(u, own, wide);
+    u->task = own;
+    bool fine = unlearn_stop(u, done, e);
+    u->task = wide;
+    return fine;
+}
+
+static bool descend(Unlearn *u, Task *own, const ExpandSettings *set, Error *e) {
     Feed f = {0};
     Descent d = {0};
     bool fine = feed_open(&f, u, SET_FORGET, FEED_TRAIN, 0, e) &&
                 descent_open(&d, u, DESCENT_OF(set), f.steps * set->epochs, e);
     bool done = false;
     for (int64_t i = 0; i < f.steps * set->epochs && fine && !done; i++)
-        fine = one(u, &f, &d, e) && ((i + 1) % f.steps || unlearn_stop(u, &done, e));
+        fine = one(u, &f, &d, e) && ((i + 1) % f.steps || stop(u, own, &done, e));
     descent_close(&d);
     feed_close(&f);
     return fine;
@@ -53,7 +64,7 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
     if (comm_agree(params_train(&wide.params, 16, e), e)) {
         u->task = &wide;
         u->origin = wide.params.value; /* nothing here reads it */
-        bool fine = descend(u, settings, e);
+        bool fine = descend(u, own, settings, e);
         u->task = own;
         u->origin = origin;
         if (fine) unlearn_copy(u, own, &wide);

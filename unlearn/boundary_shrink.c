@@ -70,8 +70,8 @@ static bool one(Unlearn *u, Task *teacher, Feed *f, const ShrinkSettings *set, D
     size_t pixels = (size_t)tensor_count(&b->image),
            room = pixels * sizeof(real) + (size_t)b->n * sizeof(int32_t);
     real *grown = mem_resize(*image, room + 1);
+    if (grown) *image = grown;
     if (!comm_agree(grown ? true : error_memory(e, room), e)) return false;
-    *image = grown;
     unlearn_zero(u);
     if (b->n) {
         int32_t *label = (int32_t *)(void *)(grown + pixels);

@@ -84,13 +84,14 @@ bool descent_retain(Unlearn *u, const DescentSettings *set, const real *mask, De
     int64_t updates = f.steps * set->epochs;
     fine = fine && descent_open(&d, u, set, updates, e);
     d.mask = mask;
-    for (int64_t i = 0; i < updates && fine; i++) {
+    bool done = false;
+    for (int64_t i = 0; i < updates && fine && !done; i++) {
         const Batch *b;
         if (!(fine = feed_next(&f, &b, e))) break;
         unlearn_zero(u);
         unlearn_loss(u, b, true, 1);
         if (each) each(self, i / f.steps);
-        fine = descent_update(&d, e);
+        fine = descent_update(&d, e) && ((i + 1) % f.steps || unlearn_stop(u, &done, e));
     }
     descent_close(&d);
     feed_close(&f);

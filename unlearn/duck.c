@@ -64,7 +64,7 @@ static bool centroids_make(Duck *k, Error *e) {
     Feed f;
     double *sum = NULL;
     int64_t n = 0;
-    bool fine = feed_open(&f, k->u, SET_RETAIN, FEED_WHOLE, 0, e);
+    bool fine = feed_open(&f, k->u, SET_RETAIN, FEED_MIXED_WHOLE, 0, e);
     for (int64_t i = 0; i < f.steps && i < k->set->centroids && fine; i++) {
         const Batch *b;
         if (!(fine = feed_next(&f, &b, e)) || !b->n) continue;
@@ -73,18 +73,19 @@ static bool centroids_make(Duck *k, Error *e) {
             k->dim = x->dim[1];
             n = k->classes * k->dim;
             sum = mem_zero((size_t)n, sizeof *sum);
-            if (!(fine = sum ? true : error_memory(e, (size_t)n * sizeof *sum))) break;
+            if (!(fine = comm_agree(sum ? true : error_memory(e, (size_t)n * sizeof *sum), e))) break;
         }
         for (int64_t j = 0; j < (int64_t)b->n * k->dim; j++)
             sum[b->label[j / k->dim] * k->dim + j % k->dim] += (double)tensor_real(x)[j];
     }
     feed_close(&f);
-    if (fine && (k->centroid = vector_new(n, e))) {
+    fine = fine && comm_agree((k->centroid = vector_new(n, e)) != NULL, e);
+    if (fine) {
         for (int64_t j = 0; j < n; j++) k->centroid[j] = (real)sum[j];
         cosine_unit(k->centroid, k->classes, k->dim);
     }
     mem_free(sum);
-    return fine && k->centroid;
+    return fine;
 }
 
 /* The nearest centroid of another class; -1: there is none. */
@@ -103,7 +104,8 @@ static int32_t nearest(const Duck *k, const real *x, int32_t label) {
 static bool goals_choose(Duck *k, Error *e) {
     Feed f;
     size_t bytes = (size_t)k->u->world->count[SET_FORGET] * sizeof *k->goal;
-    if (!(k->goal = mem_get(bytes))) return error_memory(e, bytes);
+    k->goal = mem_get(bytes);
+    if (!comm_agree(k->goal ? true : error_memory(e, bytes), e)) return false;
     bool fine = feed_open(&f, k->u, SET_FORGET, FEED_WHOLE, 0, e);
     for (int64_t i = 0; i < f.steps && fine; i++) {
         const Batch *b;

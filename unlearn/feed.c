@@ -10,8 +10,8 @@ static int64_t batch_of(const Unlearn *u, UnlearnSet set, int64_t batch) {
 }
 
 int64_t unlearn_least(const Unlearn *u) {
-    int64_t least = u->task->least_batch, ranks = comm_size();
-    return least > 1 && least < ranks ? ranks : least;
+    int64_t least = u->task->least_batch, ranks = u->task->sums_ranks ? comm_size() : 1;
+    return least < ranks ? ranks : least;
 }
 
 /* The batches of a pass that can be trained on. */

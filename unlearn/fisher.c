@@ -96,7 +96,7 @@ static double passes_of(const Unlearn *u, const FisherSettings *set) {
 static bool measure(Fisher *k, Error *e) {
     Feed f;
     const Params *p = &k->u->task->params;
-    if (!feed_open(&f, k->u, SET_RETAIN, FEED_WHOLE, k->set->batch, e)) return false;
+    if (!feed_open(&f, k->u, SET_RETAIN, FEED_MIXED_WHOLE, k->set->batch, e)) return false;
     bool fine = true;
     for (int64_t i = 0; i < f.steps && fine; i++) {
         const Batch *b;

@@ -28,7 +28,7 @@
     X(REAL, lambda, "unlearn.influence.lambda", "0.1", 1e-12, 1e6, "",                                       \
       "fisher: added to the diagonal; small ones make long steps in networks")                               \
     X(INT, samples, "unlearn.influence.samples", "1000", 1, 1e7, "",                                         \
-      "retained samples whose gradients make the curvature: the first of them")                              \
+      "retained samples whose gradients make the curvature, drawn")                                          \
     X(INT, memory, "unlearn.influence.memory_mb", "8192", 1, 1e9, "",                                        \
       "fisher: the most that their gradients may take, in MiB")
 typedef struct InfluenceSettings {
@@ -46,7 +46,7 @@ static bool gradients_single(Unlearn *u, int64_t samples, bool (*each)(void *sel
                              void *self, Error *e) {
     Feed f;
     const Params *p = &u->task->params;
-    if (!feed_open(&f, u, SET_RETAIN, FEED_WHOLE, 1, e)) return false;
+    if (!feed_open(&f, u, SET_RETAIN, FEED_MIXED_WHOLE, 1, e)) return false;
     bool fine = true;
     for (int64_t i = 0; i < samples && i < f.steps && fine; i++) {
         const Batch *b;

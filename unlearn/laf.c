@@ -165,7 +165,9 @@ static bool descend(Laf *k, Error *e) {
     bool fine = descent_open(&k->extract, k->u, &set, updates, e);
     set.lr = k->set->align_lr;
     fine = fine && descent_open(&k->align, k->u, &set, updates, e);
-    for (int64_t i = 0; i < updates && fine; i++) fine = update(k, e);
+    bool done = false;
+    for (int64_t i = 0; i < updates && fine && !done; i++)
+        fine = update(k, e) && ((i + 1) % k->forget.steps || unlearn_stop(k->u, &done, e));
     descent_close(&k->extract);
     descent_close(&k->align);
     return fine;

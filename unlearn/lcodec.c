@@ -389,7 +389,7 @@ static bool layers_list(Lcodec *k, const Batch *b, Error *e) {
 static bool delete_all(Lcodec *k, Error *e) {
     Unlearn *u = k->u;
     if (!feed_open(&k->forget, u, SET_FORGET, FEED_WHOLE, k->set->group, e) ||
-        !feed_open(&k->retain, u, SET_RETAIN, FEED_PLAIN, 0, e))
+        !feed_open(&k->retain, u, SET_RETAIN, FEED_MIXED, 0, e))
         return false;
     for (int64_t i = 0; i < k->forget.steps; i++) {
         const Batch *b;

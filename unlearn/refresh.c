@@ -74,7 +74,7 @@ bool unlearn_refresh(Unlearn *u, Error *e) {
     real *before = mem_get(bytes);
     bool fine = before ? u->world->model(u->world->self, 0, u->seed, &fresh, e) : error_memory(e, bytes);
     if (fine) memcpy(before, p->value, bytes);
-    fine = comm_agree(fine, e) && feed_open(&f, u, SET_RETAIN, FEED_PLAIN, 0, e) &&
+    fine = comm_agree(fine, e) && feed_open(&f, u, SET_RETAIN, FEED_MIXED, 0, e) &&
            renew(u, &f, before, &fresh, e);
     feed_close(&f);
     task_close(&fresh);

@@ -118,7 +118,9 @@ static bool run(Unlearn *u, const void *settings, Error *e) {
         feed_open(&s.forget, u, SET_FORGET, FEED_TRAIN, 0, e) &&
         descent_open(&s.d, u, DESCENT_OF(set), max * s.forget.steps + set->epochs * s.retain.steps, e) &&
         (!set->rewind || rewind_begin(&s, e));
-    for (int64_t i = 0; i < set->epochs && fine; i++) fine = pass(&s, i, e);
+    bool done = false;
+    for (int64_t i = 0; i < set->epochs && fine && !done; i++)
+        fine = pass(&s, i, e) && unlearn_stop(u, &done, e);
     fine = fine && go_back(&s, e);
     for (int64_t i = 0; i < s.passes; i++) mem_free(s.kept[i].value);
     mem_free(s.kept);

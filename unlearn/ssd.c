@@ -12,7 +12,8 @@
     X(REAL, alpha, "unlearn.ssd.alpha", "10", 0, 1e9, "", "a weight is dampened where I_f > alpha I")        \
     X(REAL, lambda, "unlearn.ssd.lambda", "1", 0, 1e9, "", "by min(1, lambda I / I_f)")                      \
     X(INT, batch, "unlearn.ssd.batch", "0", 0, 1e6, "",                                                      \
-      "samples a gradient; 0: unlearn.batch, or all forgotten ones if they are fewer; 1: Fisher's "          \
+      "samples a gradient; 0: unlearn.batch; no more than there are forgotten or retained ones; 1: "         \
+      "Fisher's "                                                                                            \
       "information")                                                                                         \
     X(BOOL, label_free, "unlearn.ssd.label_free", "false", 0, 0, "",                                         \
       "by the size of the outputs instead of the loss (LFSSD)")                                              \
@@ -47,7 +48,7 @@ static Tensor *size_of(Unlearn *u, const Batch *b) {
 static bool measure(Importance *x, UnlearnSet set, int64_t batch, Error *e) {
     Feed f;
     Unlearn *u = x->u;
-    if (!feed_open(&f, u, set, FEED_PLAIN, batch, e)) return false;
+    if (!feed_open(&f, u, set, FEED_MIXED, batch, e)) return false;
     bool fine = true;
     for (int64_t i = 0; i < f.steps && fine; i++) {
         const Batch *b;
@@ -82,9 +83,10 @@ static void dampen(const Unlearn *u, const SsdSettings *set, const real *all, co
 static bool run(Unlearn *u, const void *settings, Error *e) {
     const SsdSettings *set = settings;
     int64_t n = u->task->params.trained, batch = set->batch;
-    int64_t fewest = u->world->count[SET_FORGET],
-            usual = u->set->batch ? u->set->batch : u->world->train->batch;
-    if (!batch) batch = usual < fewest ? usual : fewest;
+    const int64_t *count = u->world->count;
+    int64_t fewest = count[SET_FORGET] < count[SET_RETAIN] ? count[SET_FORGET] : count[SET_RETAIN];
+    if (!batch) batch = u->set->batch ? u->set->batch : u->world->train->batch;
+    if (batch > fewest) batch = fewest;
     Importance forget = {.u = u, .label_free = set->label_free}, all = forget;
     bool fine = (forget.sum = vector_new(n, e)) && (all.sum = vector_new(n, e));
     fine =

@@ -50,7 +50,10 @@ typedef enum {
     FEED_RETRAIN, /* as in training, in every respect */
     FEED_PLAIN,   /* every sample once a pass, in order, not augmented; a rank has its part of each batch */
     FEED_WHOLE,   /* the same, but all of it on every rank: for what goes sample by sample */
-    FEED_EVAL,    /* what TaskClass.evaluate takes */
+    FEED_MIXED,   /* as FEED_PLAIN, but in an order that is drawn once: a folder's own goes class by class,
+                     where   the first or the last batches, or one of them, are no sample of the whole */
+    FEED_MIXED_WHOLE, /* as FEED_WHOLE, in that order */
+    FEED_EVAL,        /* what TaskClass.evaluate takes */
 } FeedKind;
 
 typedef struct Method Method; /* unlearn/method.h */
@@ -106,7 +109,7 @@ typedef struct Feed {
     int64_t next, steps; /* steps: batches a pass */
 } Feed;
 
-/* Samples that all ranks together must have in a training step: batch norm needs some, on every rank. */
+/* Samples that all ranks together must have in a training step (Task.least_batch, sums_ranks). */
 int64_t unlearn_least(const Unlearn *u);
 
 /* batch 0: unlearn.batch, or unlearn.forget_batch of the forgotten; never more than the set has. */
