@@ -111,6 +111,15 @@ refused "going on with it" 'has no optimizer' "$lethe" train "$work/fine" --resu
 "$lethe" unlearn "$work/u.json" --checkpoint "$work/fine" --forget identity=person_0004 --method fine_tune --no-pictures --out "$work/twice" >"$work/log" 2>&1 || complain "twice: $(tail -1 "$work/log")"
 text=$(python3 tests/holds.py "$run/manifest.jsonl" "$work/twice/manifest.jsonl" "$work/twice" 2>&1) && [ "$text" = "16 samples gone" ] || complain "twice: $text"
 
+# unlearn.stop: passes end when the forgotten are known no more, and that is so of the model that comes out
+for m in "scrub 0.01" "boundary_expand 0.02" "laf 0.003" "fine_tune 0.5" "l1_sparse 0.5"; do
+    forget stop ${m% *} --no-pictures --set unlearn.${m% *}.lr=${m#* } --set unlearn.${m% *}.epochs=40 --set unlearn.stop=true || complain "stop, $m: $(tail -1 "$work/log")"
+    n=$(sed -nE 's/.*: ([0-9]+) updates in.*/\1/p' "$work/log")
+    [ "${n:-99}" -lt 40 ] || complain "stop, $m: $n updates"
+    grep -qE '^UA .* 100 \[' "$work/log" || complain "stop, $m: $(grep '^UA' "$work/log")"
+    rm -rf "$work/stop" "$work/stop.opening.json"
+done
+
 # ---- the same on data that has moved, with the forgotten deleted or not, or with somebody new ----
 mkdir -p "$work/else/where" && cp -r "$faces/train" "$work/else/where/people" && cp -r "$faces/test" "$work/else/unseen"
 moved="--set data.train=$work/else/where/people --set data.test=$work/else/unseen"
