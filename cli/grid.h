@@ -7,6 +7,8 @@
 
 #include "cli/unlearn_world.h"
 
+#define GRID_SUBJECT "subject.json" /* the first file of a grid's folder, which makes it one */
+
 enum { GRID_METHODS = SETUP_METHODS, GRID_SEEDS = 32, GRID_WHY = 400 };
 
 typedef struct GridCell {

@@ -109,7 +109,7 @@ static bool subject(const World *w, char text[300], Error *e) {
 
 static bool subject_claim(const Grid *g, const World *w, Error *e) {
     char is[300], *was;
-    if (!subject(w, is, e) || !claim(g, "subject.json", is, &was, e)) return false;
+    if (!subject(w, is, e) || !claim(g, GRID_SUBJECT, is, &was, e)) return false;
     if (!was) return true;
     mem_free(was);
     return error_set(e, ERROR_VALUE,
@@ -118,6 +118,7 @@ static bool subject_claim(const Grid *g, const World *w, Error *e) {
 
 bool grid_claim(const Grid *g, const World *w, Error *e) {
     char cells[FILE_PATH];
-    return file_join(cells, sizeof cells, g->out, "cells", e) && file_make_folder(cells, e) &&
-           subject_claim(g, w, e) && recipe_claim(g, w, e);
+    return file_make_folder(g->out, e) && subject_claim(g, w, e) &&
+           file_join(cells, sizeof cells, g->out, "cells", e) && file_make_folder(cells, e) &&
+           recipe_claim(g, w, e);
 }

@@ -1,6 +1,7 @@
 #include "cli/audit_set.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "cli/unlearn_output.h"
 #include "cli/unlearn_plan.h"
 #include "cli/unlearn_record.h"
@@ -156,11 +157,18 @@ static bool run(World *w, const Command *c, Result *to, Error *e) {
     return fine;
 }
 
+static bool place_check(const Command *c, Error *e) {
+    bool fine = place_apart(c->out, c->checkpoint, e);
+    for (int i = 0; i < c->reference.count && fine; i++) fine = place_apart(c->out, c->reference.item[i], e);
+    return fine;
+}
+
 static bool unlearn(const Command *c, Error *e) {
-    World w;
+    World w = {0};
     Result *to = mem_zero(1, sizeof *to);
     if (!to) return error_memory(e, sizeof *to);
-    bool fine = world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
+    bool fine = comm_agree(c->dry || !comm_first() || place_check(c, e), e) &&
+                world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
                 run(&w, c, to, e);
     audit_set_close(&to->audits);
     pictures_close(&to->pictures);

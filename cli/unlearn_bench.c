@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/grid.h"
 #include "cli/options.h"
+#include "cli/place.h"
 
 #include "core/clock.h"
 #include "core/comm.h"
@@ -253,8 +254,17 @@ static bool cells_read(Bench *b, Error *e) {
     return true;
 }
 
+/* A grid of before, or nothing. */
+static bool place_check(const Command *c, Error *e) {
+    static const char *const names[] = {GRID_SUBJECT, NULL};
+    char path[FILE_PATH];
+    return place_apart(c->out, c->checkpoint, e) && file_join(path, sizeof path, c->out, GRID_SUBJECT, e) &&
+           (file_kind(path) == FILE_REGULAR || place_ours(c->out, names, e));
+}
+
 static bool bench(Bench *b, const Command *c, Error *e) {
     Grid *g = b->grid;
+    if (!comm_agree(!comm_first() || place_check(c, e), e)) return false;
     if (!comm_agree(methods_take(g, c->methods, e), e) ||
         !world_open(&b->w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e))
         return false;

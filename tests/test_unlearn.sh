@@ -92,6 +92,27 @@ for out in salun fine new; do
 done
 [ "$before" = "$(sum "$run")" ] || complain "the checkpoint that went in was changed"
 
+# ---- where it may write: not into what goes in, and an audit or a grid not into what is not its own ----
+state=$(sum "$work/fine")
+audit=("$lethe" audit "$work/u.json" --before "$run" --after "$work/fine" $one)
+bench=("$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" --methods ssd --seeds 1 $one)
+ln -s "$run" "$work/link"
+mkdir "$work/anew" && echo mine >"$work/anew/file"
+refused "an audit into an output" 'fine: lies inside .*fine, which stays' "${audit[@]}" --out "$work/fine"
+refused "an audit into another output" 'salun: is there already, and holds' "${audit[@]}" --out "$work/salun"
+refused "an audit into the run" 'link/new/../checkpoints/a: lies inside .*run, which stays' "${audit[@]}" --out "$work/link/new/../checkpoints/a"
+refused "an audit into its reference" 'new/a: lies inside' "${audit[@]}" --reference "$work/new/checkpoints/last/model.safetensors" --out "$work/new/a"
+refused "an audit into a file" 'u.json: is there already' "${audit[@]}" --out "$work/u.json"
+refused "a grid into the run" 'run: lies inside' "${bench[@]}" --out "$run"
+refused "a grid into another run" 'new: is there already, and holds' "${bench[@]}" --out "$work/new"
+refused "a grid into the user's folder" 'anew: is there already, and holds file' "${bench[@]}" --out "$work/anew"
+refused "an output into the run" 'sub: lies inside' "$lethe" unlearn "$work/u.json" --checkpoint "$run/checkpoints/last" $one --out "$work/link/sub"
+(cd "$run" && refused "an output into the run, from there" 'sub: lies inside' "$lethe" unlearn "$work/u.json" --checkpoint . $one --out sub; exit $failed) || failed=1
+[ "$before" = "$(sum "$run")" ] && [ "$state" = "$(sum "$work/fine")" ] || complain "what was refused changed a model"
+for i in 1 2; do "${audit[@]}" --out "$work/audit" >"$work/log" 2>&1 || complain "audit $i: $(tail -1 "$work/log")"; done
+[ "$(ls "$work/audit" | wc -l)" = 2 ] || complain "an audit writes $(ls "$work/audit")"
+rm -r "$work/anew" "$work/link"
+
 # retraining is training where they never were: to the bit, by the same seed (the run's, 7, times 1000003, and unlearn.seed, 0),
 # as long as those that stay keep their numbers. Of a run with an average, that is the model.
 cp -r "$faces/train" "$work/less"
