@@ -201,18 +201,37 @@ for i in $(seq 24); do
         wait $pid 2>/dev/null
     fi
     if [ -e "$work/cut" ]; then # whole
-        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && [ -s "$work/cut.opening.json" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
-        rm -rf "$work/cut" "$work/cut.opening.json"
+        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && [ -s "$work/cut.opening.json" ] && [ -s "$work/cut.report.html" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
+        rm -rf "$work/cut" "$work/cut.opening.json" "$work/cut.report.html"
     fi
 done
 [ "$kills" -ge $((quick ? 4 : 12)) ] || complain "only $kills of 24 kills met a running program"
+touch "$work/cut.report.html.partial" "$work/cut.report.html.partial.7.tmp" "$work/cut.opening.json.partial.7.tmp" "$work/cut.report.html.partial.mine"
 forget cut salun || complain "after the kills: $(tail -1 "$work/log")"
 [ "$(model "$work/cut")" = "$whole" ] || complain "after the kills: other weights"
-ls -d "$work"/cut.*partial >"$work/log" 2>/dev/null && complain "after the kills is left: $(cat "$work/log")"
+[ -s "$work/cut.report.html" ] && [ -e "$work/cut.report.html.partial.mine" ] || complain "after the kills: $(ls -d "$work"/cut*)"
+ls -d "$work"/cut.*partial "$work"/cut.*.tmp >"$work/log" 2>/dev/null && complain "after the kills is left: $(cat "$work/log")"
+
+# killed before and after each of the last steps: an output that is there has all that stands beside it
+if [ -z "$quick" ]; then
+    for kind in sync rename; do
+        there=0 n=0 status=137
+        for ((; status > 128 && n < 60; n++)); do
+            { LETHE_FAULT=$kind:$n:KILL LD_PRELOAD=$faults "${unlearn[@]}" $one --method neggrad --out "$work/end" >/dev/null 2>"$work/log"; } 2>/dev/null
+            status=$?
+            [ -e "$work/end" ] || continue
+            [ $status -gt 128 ] && there=$((there + 1))
+            [ -s "$work/end.report.html" ] && [ -s "$work/end.opening.json" ] && [ -s "$work/end/certificate.json" ] || complain "killed at $kind $n: $(ls -d "$work"/end*)"
+            rm -r "$work"/end*
+        done
+        [ $status = 0 ] && [ $n -gt 5 ] || complain "killed at $kind $n: status $status, $(cat "$work/log")"
+        [ $kind = rename ] || [ $there -gt 0 ] || complain "no kill came after the output"
+    done
+fi
 
 # a call that fails, at every place: one line, nothing left, nothing changed
 if [ -z "$quick" ]; then
-    for fault in write:8:FULL sync:0:EIO sync:2:EIO sync:4:EIO rename:0:EIO rename:2:EACCES rename:4:EIO rename:5:EIO make:2:EACCES open:0:EMFILE open:2:EIO; do
+    for fault in write:8:FULL sync:0:EIO sync:2:EIO sync:4:EIO rename:0:EIO rename:2:EACCES rename:4:EIO rename:5:EIO rename:7:EIO rename:8:EIO rename:9:EIO rename:10:EIO make:2:EACCES open:0:EMFILE open:2:EIO; do
         # shellcheck disable=SC2086
         LETHE_FAULT=$fault LD_PRELOAD=$faults "${unlearn[@]}" $one --method fine_tune --out "$work/no" >/dev/null 2>"$work/log"
         [ $? = 1 ] && [ "$(grep -v '^warning: ' "$work/log" | grep -c '^lethe: ')" = 1 ] || complain "$fault: $(cat "$work/log")"
