@@ -309,4 +309,21 @@ rm "$work/again/cells/retrain-2.json"
 # shellcheck disable=SC2086
 "${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "a cell measured anew: $(tail -1 "$work/log")"
 diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "a cell measured anew: $(head -5 "$work/diff")"
+# methods that are not asked for keep their cells, the settings these were made with, and their place in the table
+grow() { "$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" $one --seeds 1 --out "$work/grown" --methods "$@"; }
+grow fine_tune --set unlearn.fine_tune.lr=0.02 >"$work/log" 2>&1 || complain "a grid to grow: $(tail -1 "$work/log")"
+old=$(stamp "$work/grown" fine_tune)
+grow ssd >"$work/log" 2>&1 || complain "another method: $(tail -1 "$work/log")"
+[ "$(stamp "$work/grown" fine_tune)" = "$old" ] || complain "a method that was not asked for: $(stamp "$work/grown" fine_tune), was $old"
+grep -q '"fine_tune"' "$work/grown/table.json" && grep -q '"ssd"' "$work/grown/table.json" || complain "a method that was not asked for is not in the table"
+refused "another audit for some" 'grown: has results of fine_tune from when audit.quantise was false; it is now true' grow ssd --set audit.quantise=true
+refused "other settings of what another runs" 'grown: has results of fine_tune from when unlearn.fine_tune.lr was 0.02' grow prune
+refused "another retraining for some" 'grown: has results of fine_tune from when unlearn.retrain' grow ssd --set unlearn.retrain.init="$run"
+old_ssd=$(stamp "$work/grown" ssd)
+grow ssd,fine_tune --set unlearn.fine_tune.lr=0.02 >"$work/log" 2>&1 || complain "both: $(tail -1 "$work/log")"
+[ "$(stamp "$work/grown" fine_tune)" = "$old" ] && [ "$(stamp "$work/grown" ssd)" = "$old_ssd" ] || complain "the settings of both are what they were, and they were made anew"
+grow fine_tune >"$work/log" 2>&1 || complain "new settings: $(tail -1 "$work/log")"
+[ "$(stamp "$work/grown" fine_tune)" != "$old" ] && [ "$(stamp "$work/grown" ssd)" = "$old_ssd" ] || complain "new settings of one"
+grow ssd --seeds 2 2>&1 >"$work/log" | grep . && complain "more seeds: $(tail -1 "$work/log")"
+grep -q 'fine_tune: has 1 of 2 seeds' "$work/log" && ! grep -q '"fine_tune"' "$work/grown/table.json" || complain "more seeds: $(head -3 "$work/log")"
 exit $failed
