@@ -2,6 +2,7 @@
 #include "cli/audit_shadows.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "cli/unlearn_report_world.h"
 
 #include "core/clock.h"
@@ -75,13 +76,24 @@ static bool write(const Result *from, const World *w, const Command *c, double s
     return true;
 }
 
+/* A folder of another kind, a run or an output, is never written into: its page may be seen by more people.
+ */
+static bool place_check(const Command *c, Error *e) {
+    static const char *const names[] = {"audit.json", "report.html", NULL};
+    bool fine = place_apart(c->out, c->before, e);
+    for (int i = 0; i < c->after.count && fine; i++) fine = place_apart(c->out, c->after.item[i], e);
+    for (int i = 0; i < c->reference.count && fine; i++) fine = place_apart(c->out, c->reference.item[i], e);
+    return fine && place_ours(c->out, names, e);
+}
+
 static bool audit(const Command *c, Error *e) {
     World w;
     Unlearn u = {0};
     double began = clock_seconds();
     Result *to = mem_zero(1, sizeof *to);
     if (!to) return error_memory(e, sizeof *to);
-    bool opened = world_open(&w, c->recipe, &c->set, c->before, &c->forget, (uint64_t)c->seed, e);
+    bool opened = comm_agree(!comm_first() || place_check(c, e), e) &&
+                  world_open(&w, c->recipe, &c->set, c->before, &c->forget, (uint64_t)c->seed, e);
     bool fine = opened && comm_agree(unlearn_open(&u, &w.setup.task, &w.unlearn, &w.setup.unlearn, e), e) &&
                 look(to, &w, &u, c, REPORT_BEFORE, 0, e) && audit_set_before(&to->audits, &w, &u, e) &&
                 others(to, &w, &u, c, e) &&

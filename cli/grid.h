@@ -7,6 +7,8 @@
 
 #include "cli/unlearn_world.h"
 
+#define GRID_SUBJECT "subject.json" /* the first file of a grid's folder, which makes it one */
+
 enum { GRID_METHODS = SETUP_METHODS, GRID_SEEDS = 32, GRID_WHY = 400 };
 
 typedef struct GridCell {
@@ -31,8 +33,14 @@ bool grid_path(const Grid *g, const char *method, int seed, const char *ending, 
 
 /* A folder belongs to one checkpoint, one request and one recipe, which stand in it. Where only the settings
  * of methods are others than those it was begun with, the cells of these methods are dropped (retraining's:
- * all), and where the audit is another, all cells, but no retrained weights. */
-bool grid_claim(const Grid *g, const World *w, Error *e);
+ * all), and where the audit is another, all cells, but no retrained weights. Cells of methods that are not in
+ * the grid, since nobody asked for them this time, are never dropped: their settings stay what they were, in
+ * the world, too, and what would make them stale all the same is an error. Rank 0 alone. */
+bool grid_claim(const Grid *g, World *w, Error *e);
+
+/* Which of unlearn_methods that are not in the grid stand in its folder, with all its seeds: the table has
+ * them, too. Tells of those that lack some. After grid_claim; rank 0 alone. */
+bool grid_others(const Grid *g, bool others[GRID_METHODS], Error *e);
 
 /* DIR/cells/METHOD-SEED.json; false with done unset where there is none, an error where it is damaged. */
 bool grid_read(Grid *g, int method, int seed, Error *e);

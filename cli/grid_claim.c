@@ -20,6 +20,40 @@ static bool uses(const World *w, const Method *m, const char *name) {
     return !strcmp(m->name, name) || (next && !strcmp(next->name, name));
 }
 
+static bool asked(const Grid *g, const Method *m) {
+    for (int i = 0; i < g->methods; i++)
+        if (g->method[i] == m) return true;
+    return false;
+}
+
+/* Of the first `seeds`: how many are done. */
+static bool cells_count(const Grid *g, const Method *m, int seeds, int *count, Error *e) {
+    char path[FILE_PATH];
+    *count = 0;
+    for (int s = 0; s < seeds; s++) {
+        if (!grid_path(g, m->name, s, "json", path, e)) return false;
+        *count += file_kind(path) != FILE_NONE;
+    }
+    return true;
+}
+
+/* Cells that nobody asks for are not dropped, and cannot stand beside others that were made in another way.
+ */
+static bool nothing_lost(const Change *c, const RecipeChange *is, Error *e) {
+    for (int m = 0; unlearn_methods[m]; m++) {
+        int count;
+        if (!c->stale[m] || asked(c->grid, unlearn_methods[m])) continue;
+        if (!cells_count(c->grid, unlearn_methods[m], GRID_SEEDS, &count, e)) return false;
+        if (count)
+            return error_set(e, ERROR_VALUE,
+                             "%s: has results of %s from when %s was %.100s; it is now %.100s: set it back, "
+                             "name %s in --methods, too, to make them anew, or give another --out",
+                             c->grid->out, unlearn_methods[m]->name, is->path, is->was, is->is,
+                             unlearn_methods[m]->name);
+    }
+    return true;
+}
+
 static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
     Change *c = self;
     const char *key = is->path;
@@ -28,7 +62,7 @@ static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
     if (audit || outside) {
         for (int m = 0; unlearn_methods[m]; m++)
             c->stale[m] |= audit || unlearn_methods[m]->needs & NEEDS_OUTSIDE;
-        return true;
+        return nothing_lost(c, is, e);
     }
     const char *dot = strncmp(key, "unlearn.", 8) ? NULL : strchr(key + 8, '.');
     char name[64];
@@ -40,7 +74,7 @@ static bool setting_changed(void *self, const RecipeChange *is, Error *e) {
     c->retrain |= !strcmp(name, "retrain");
     for (int m = 0; unlearn_methods[m]; m++)
         c->stale[m] |= uses(c->world, unlearn_methods[m], name) || c->retrain;
-    return true;
+    return nothing_lost(c, is, e);
 }
 
 static bool drop(const Change *c, const char *method, int seed, const char *ending, Error *e) {
@@ -74,14 +108,41 @@ static bool claim(const Grid *g, const char *name, const char *is, char **was, E
     return true;
 }
 
-static bool recipe_claim(const Grid *g, const World *w, Error *e) {
+/* Settings that say nothing of what is asked for, neither of a method nor of one that it runs, stay what they
+ * were: cells may stand there that were made with them. */
+static bool settings_keep(const Grid *g, World *w, Recipe *was, Error *e) {
+    bool keep[GRID_METHODS] = {false};
+    for (int m = 0; unlearn_methods[m]; m++) {
+        keep[m] = unlearn_methods[m]->table != NULL;
+        for (int i = 0; i < g->methods; i++) keep[m] &= !uses(w, g->method[i], unlearn_methods[m]->name);
+    }
+    for (int m = 0; unlearn_methods[m]; m++) {
+        const RecipeTable *table = unlearn_methods[m]->table;
+        if (!keep[m]) continue;
+        if (!recipe_bind(was, table, w->setup.method[m], e)) return false;
+        recipe_amend(w->setup.recipe, table, w->setup.method[m]);
+    }
+    return true;
+}
+
+/* What the recipe becomes; mem_free. NULL on error. */
+static char *recipe_kept(const Grid *g, World *w, const char *path, const char *was, Error *e) {
+    Recipe *old = NULL;
+    bool fine = recipe_parse(&old, path, was, strlen(was), NULL, 0, e) && settings_keep(g, w, old, e);
+    recipe_close(old);
+    return fine ? recipe_text(w->setup.recipe, e) : NULL;
+}
+
+static bool recipe_claim(const Grid *g, World *w, Error *e) {
     char path[FILE_PATH], *was;
-    const char *is = w->setup.text;
     Change c = {.grid = g, .world = w};
-    if (!claim(g, "recipe.json", is, &was, e)) return false;
-    bool fine = !was || (recipe_changes(was, is, setting_changed, &c, e) && cells_drop(&c, e) &&
-                         file_join(path, sizeof path, g->out, "recipe.json", e) &&
-                         file_write(path, is, strlen(is), e));
+    if (!claim(g, "recipe.json", w->setup.text, &was, e)) return false;
+    if (!was) return true;
+    char *is =
+        file_join(path, sizeof path, g->out, "recipe.json", e) ? recipe_kept(g, w, path, was, e) : NULL;
+    bool fine = is && recipe_changes(was, is, setting_changed, &c, e) && cells_drop(&c, e) &&
+                file_write(path, is, strlen(is), e);
+    mem_free(is);
     mem_free(was);
     return fine;
 }
@@ -109,15 +170,31 @@ static bool subject(const World *w, char text[300], Error *e) {
 
 static bool subject_claim(const Grid *g, const World *w, Error *e) {
     char is[300], *was;
-    if (!subject(w, is, e) || !claim(g, "subject.json", is, &was, e)) return false;
+    if (!subject(w, is, e) || !claim(g, GRID_SUBJECT, is, &was, e)) return false;
     if (!was) return true;
     mem_free(was);
     return error_set(e, ERROR_VALUE,
                      "%s: was begun with another checkpoint or another request; give another --out", g->out);
 }
 
-bool grid_claim(const Grid *g, const World *w, Error *e) {
+bool grid_claim(const Grid *g, World *w, Error *e) {
     char cells[FILE_PATH];
-    return file_join(cells, sizeof cells, g->out, "cells", e) && file_make_folder(cells, e) &&
-           subject_claim(g, w, e) && recipe_claim(g, w, e);
+    return file_make_folder(g->out, e) && subject_claim(g, w, e) &&
+           file_join(cells, sizeof cells, g->out, "cells", e) && file_make_folder(cells, e) &&
+           recipe_claim(g, w, e);
+}
+
+bool grid_others(const Grid *g, bool others[GRID_METHODS], Error *e) {
+    for (int m = 0; unlearn_methods[m]; m++) {
+        int count = 0;
+        others[m] = false;
+        if (asked(g, unlearn_methods[m])) continue;
+        if (!cells_count(g, unlearn_methods[m], g->seeds, &count, e)) return false;
+        others[m] = count == g->seeds;
+        if (count > 0 && !others[m])
+            printf("%s: has %d of %d seeds, and is left out of the table; name it in --methods, too, to go "
+                   "on with it\n",
+                   unlearn_methods[m]->name, count, g->seeds);
+    }
+    return true;
 }

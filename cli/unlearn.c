@@ -1,6 +1,7 @@
 #include "cli/audit_set.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "cli/unlearn_output.h"
 #include "cli/unlearn_plan.h"
 #include "cli/unlearn_record.h"
@@ -88,15 +89,12 @@ static bool page_write(const World *w, const Output *o, const Result *from, Erro
 }
 
 /* The page for who has to answer for it, beside the output: with names, and pictures of the forgotten. */
-static bool private_write(const World *w, const Output *o, Result *from, const Command *c, Error *e) {
+static bool private_write(const World *w, const Output *o, const Result *from, const Command *c, Error *e) {
     char path[FILE_PATH];
-    from->work.asked = &c->forget;
-    from->work.pictures = &from->pictures;
-    if ((size_t)snprintf(path, sizeof path, "%s.report.html", o->folder) >= sizeof path)
-        return error_set(e, ERROR_LIMIT, "%s: the path is too long", o->folder);
-    if (!report_world_write(path, w, &from->audits, &from->work, e)) return false;
-    printf("with names and pictures, for you alone: %s\n", path);
-    return true;
+    ReportWork work = from->work;
+    work.asked = &c->forget;
+    work.pictures = &from->pictures;
+    return c->bare || (output_page(o, true, path, e) && report_world_write(path, w, &from->audits, &work, e));
 }
 
 /* The method, the statistics, the checkpoint, the audit. */
@@ -113,16 +111,29 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     began = clock_seconds();
     if (!audit(w, u, to, c, took, e)) return false;
     to->work.audit_seconds = clock_seconds() - began;
-    return comm_agree(
-        !comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) && page_write(w, o, to, e)), e);
+    return comm_agree(!comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) &&
+                                        page_write(w, o, to, e) && private_write(w, o, to, c, e)),
+                      e);
 }
 
-/* The opening first: an output that is there has one. */
-static bool finish(Output *o, Error *e) {
+/* What stands beside the output first: an output that is there has it. */
+static bool finish(Output *o, bool bare, Error *e) {
     if (!output_free(o, e) || !record_finish(o, e)) return false;
-    if (output_finish(o, e)) return true;
-    if (o->lock >= 0) record_drop(o, false);
+    bool page = bare || output_page_finish(o, e);
+    if (page && output_finish(o, e)) return true;
+    if (o->lock < 0) return false;
+    record_drop(o, false);
+    if (page && !bare) output_page_drop(o, false);
     return false;
+}
+
+static void tell(const Output *o, const Result *from, bool bare) {
+    char path[FILE_PATH];
+    Error ignored;
+    audit_set_print(&from->audits);
+    printf("\nthe model that has forgotten: %s\nwhat this means: %s/report.html\n", o->folder, o->folder);
+    if (!bare && output_page(o, false, path, &ignored))
+        printf("with names and pictures, for you alone: %s\n", path);
 }
 
 static bool run(World *w, const Command *c, Result *to, Error *e) {
@@ -141,26 +152,31 @@ static bool run(World *w, const Command *c, Result *to, Error *e) {
             comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, to, e);
         log_close(u.log);
         u.log = NULL;
-        fine = fine && comm_agree(!comm_first() || finish(&o, e), e);
-        if (!fine && o.lock >= 0) record_drop(&o, true);
+        fine = fine && comm_agree(!comm_first() || finish(&o, c->bare, e), e);
+        if (!fine && o.lock >= 0) {
+            record_drop(&o, true);
+            output_page_drop(&o, true);
+        }
         record_close(&r);
         output_close(&o);
-        if (fine && comm_first()) {
-            audit_set_print(&to->audits);
-            printf("\nthe model that has forgotten: %s\nwhat this means: %s/report.html\n", o.folder,
-                   o.folder);
-            fine = c->bare || private_write(w, &o, to, c, e);
-        }
+        if (fine && comm_first()) tell(&o, to, c->bare);
     }
     unlearn_close(&u);
     return fine;
 }
 
+static bool place_check(const Command *c, Error *e) {
+    bool fine = place_apart(c->out, c->checkpoint, e);
+    for (int i = 0; i < c->reference.count && fine; i++) fine = place_apart(c->out, c->reference.item[i], e);
+    return fine;
+}
+
 static bool unlearn(const Command *c, Error *e) {
-    World w;
+    World w = {0};
     Result *to = mem_zero(1, sizeof *to);
     if (!to) return error_memory(e, sizeof *to);
-    bool fine = world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
+    bool fine = comm_agree(c->dry || !comm_first() || place_check(c, e), e) &&
+                world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
                 run(&w, c, to, e);
     audit_set_close(&to->audits);
     pictures_close(&to->pictures);

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/grid.h"
 #include "cli/options.h"
+#include "cli/place.h"
 
 #include "core/clock.h"
 #include "core/comm.h"
@@ -24,7 +25,9 @@ static const char usage[] =
     "result is\n"
     "kept as soon as it is there: the same command goes on where it was interrupted, and where the settings "
     "of a\n"
-    "method are others than before, that method alone runs anew.\n";
+    "method are others than before, that method alone runs anew. Methods that are not asked for, but were "
+    "before,\n"
+    "keep their results, and the settings these were made with.\n";
 
 typedef struct Command {
     const char *recipe, *checkpoint, *out, *methods;
@@ -79,6 +82,16 @@ static bool methods_take(Grid *g, const char *list, Error *e) {
     for (char *word; fine && (word = strsep(&next, ","));) fine = method_add(g, word, e);
     mem_free(copy);
     return fine;
+}
+
+/* What runs before left, for the table. Collective. */
+static bool others_take(Grid *g, Error *e) {
+    bool others[GRID_METHODS] = {false};
+    if (!comm_agree(!comm_first() || grid_others(g, others, e), e)) return false;
+    comm_share(others, sizeof others);
+    for (int m = 0; unlearn_methods[m]; m++)
+        if (others[m]) g->method[g->methods++] = unlearn_methods[m];
+    return true;
 }
 
 /* ---- progress ---- */
@@ -253,13 +266,22 @@ static bool cells_read(Bench *b, Error *e) {
     return true;
 }
 
+/* A grid of before, or nothing. */
+static bool place_check(const Command *c, Error *e) {
+    static const char *const names[] = {GRID_SUBJECT, NULL};
+    char path[FILE_PATH];
+    return place_apart(c->out, c->checkpoint, e) && file_join(path, sizeof path, c->out, GRID_SUBJECT, e) &&
+           (file_kind(path) == FILE_REGULAR || place_ours(c->out, names, e));
+}
+
 static bool bench(Bench *b, const Command *c, Error *e) {
     Grid *g = b->grid;
+    if (!comm_agree(!comm_first() || place_check(c, e), e)) return false;
     if (!comm_agree(methods_take(g, c->methods, e), e) ||
         !world_open(&b->w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e))
         return false;
     if (!comm_agree(unlearn_open(&b->u, &b->w.setup.task, &b->w.unlearn, &b->w.setup.unlearn, e), e) ||
-        !comm_agree(!comm_first() || grid_claim(g, &b->w, e), e) || !cells_read(b, e))
+        !comm_agree(!comm_first() || grid_claim(g, &b->w, e), e) || !others_take(g, e) || !cells_read(b, e))
         return false;
     if (!audit_measure(&b->before, &b->u, &b->w.setup.audit, NULL, e)) return false;
     g->score = b->before.score;

@@ -45,6 +45,40 @@ static bool clear(const char *folder, Error *e) {
     return fine;
 }
 
+/* Beside OUT a kill leaves private files under names for the time being: they go, also where the next run
+ * writes none of its own. What has its lasting name is replaced at the end, or stays. */
+static bool is_ours_beside(const char *name, const char *out) {
+    static const char *const known[] = {".opening.json", ".report.html"};
+    size_t n = strlen(out);
+    if (strncmp(name, out, n) != 0) return false;
+    for (int i = 0; i < COUNT(known); i++) {
+        size_t k = strlen(known[i]);
+        if (strncmp(name + n, known[i], k) != 0 || strncmp(name + n + k, ".partial", 8) != 0) continue;
+        const char *rest = name + n + k + 8; /* or .PID.tmp, on its way to that name */
+        size_t digits = rest[0] == '.' ? strspn(rest + 1, "0123456789") : 0;
+        if (!rest[0] || (digits && !strcmp(rest + 1 + digits, ".tmp"))) return true;
+    }
+    return false;
+}
+
+static void parent_of(const char *folder, char parent[FILE_PATH]) {
+    size_t n = (size_t)(file_base(folder) - folder);
+    snprintf(parent, FILE_PATH, "%.*s", n ? (int)n : 1, n ? folder : ".");
+}
+
+static bool beside_clear(const char *out, Error *e) {
+    FileList list;
+    char parent[FILE_PATH], path[FILE_PATH];
+    parent_of(out, parent);
+    if (!file_list_open(&list, parent, e)) return false;
+    bool fine = true;
+    for (int64_t i = 0; i < list.count && fine; i++)
+        if (is_ours_beside(list.name[i], file_base(out)))
+            fine = file_join(path, sizeof path, parent, list.name[i], e) && file_remove_tree(path, e);
+    file_list_close(&list);
+    return fine;
+}
+
 /* Was the folder renamed or removed between our opening it and our lock? */
 static bool lock_stale(const Output *o) {
     struct stat mine, there;
@@ -70,7 +104,7 @@ bool output_open(Output *o, const char *out, Error *e) {
         o->lock = -1;
         return error_set(e, ERROR_STATE, "%s: another process has just written to it", o->folder);
     }
-    if (clear(o->partial, e)) return true;
+    if (clear(o->partial, e) && beside_clear(o->folder, e)) return true;
     close(o->lock);
     o->lock = -1; /* it stays as it is */
     return false;
@@ -139,12 +173,31 @@ bool output_model(const Output *o, const World *w, char path[FILE_PATH], Error *
     return file_join(path, FILE_PATH, o->partial, inside, e);
 }
 
+/* ---- the page beside it ---- */
+
+bool output_page(const Output *o, bool partial, char path[FILE_PATH], Error *e) {
+    int n = snprintf(path, FILE_PATH, "%s.report.html%s", o->folder, partial ? ".partial" : "");
+    if (n > 0 && n < FILE_PATH) return true;
+    return error_set(e, ERROR_LIMIT, "%s: the path is too long", o->folder);
+}
+
+bool output_page_finish(const Output *o, Error *e) {
+    char partial[FILE_PATH], whole[FILE_PATH];
+    if (!output_page(o, true, partial, e) || !output_page(o, false, whole, e)) return false;
+    return rename(partial, whole) == 0 || file_error(e, whole, "write", errno);
+}
+
+void output_page_drop(const Output *o, bool partial) {
+    char path[FILE_PATH];
+    Error ignored;
+    if (output_page(o, partial, path, &ignored)) unlink(path);
+}
+
 /* ---- the end ---- */
 
 static bool parent_sync(const char *folder, Error *e) {
     char parent[FILE_PATH];
-    size_t n = (size_t)(file_base(folder) - folder);
-    snprintf(parent, sizeof parent, "%.*s", n ? (int)n : 1, n ? folder : ".");
+    parent_of(folder, parent);
     return file_sync_folder(parent, e);
 }
 

@@ -79,7 +79,9 @@ bool unlearn_report_put(Html *h, const UnlearnReport *r, Error *e) {
 
 bool unlearn_report_write(const char *path, const UnlearnReport *r, Error *e) {
     Html h = {0};
-    bool fine = unlearn_report_put(&h, r, e) && file_write(path, h.text.data, h.text.size, e);
+    bool (*write)(const char *, const void *, size_t, Error *) =
+        r->asks ? file_replace_private : file_write; /* asks: it says who */
+    bool fine = unlearn_report_put(&h, r, e) && write(path, h.text.data, h.text.size, e);
     html_free(&h);
     return fine;
 }

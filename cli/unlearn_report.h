@@ -38,7 +38,7 @@ typedef struct UnlearnReport {
 
 /* The whole page, into `h`. */
 bool unlearn_report_put(Html *h, const UnlearnReport *r, Error *e);
-/* The same into a file. */
+/* The same into a file, which its owner alone may read if it names somebody. */
 bool unlearn_report_write(const char *path, const UnlearnReport *r, Error *e);
 
 /* ---- its parts ---- */

@@ -152,11 +152,12 @@ static int fill(int fd, const void *data, size_t size) {
     return code;
 }
 
-bool file_write(const char *path, const void *data, size_t size, Error *e) {
+static bool replace(const char *path, mode_t mode, const void *data, size_t size, Error *e) {
     char beside[FILE_PATH], folder[FILE_PATH];
     if (!parent_of(path, folder, sizeof folder, e) || !beside_of(path, beside, sizeof beside, e))
         return false;
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    unlink(beside); /* left by one that died, with a mode of its own */
+    int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0) return file_error(e, path, "write", errno);
     int code = fill(fd, data, size);
     if (!code && rename(beside, path) != 0) code = errno;
@@ -165,6 +166,14 @@ bool file_write(const char *path, const void *data, size_t size, Error *e) {
         return file_error(e, path, "write", code);
     }
     return file_sync_folder(folder, e);
+}
+
+bool file_write(const char *path, const void *data, size_t size, Error *e) {
+    return replace(path, 0666, data, size, e);
+}
+
+bool file_replace_private(const char *path, const void *data, size_t size, Error *e) {
+    return replace(path, 0600, data, size, e);
 }
 
 /* A link, unlike a rename, replaces nothing. */

@@ -19,8 +19,10 @@ bool file_read(const char *path, size_t cap, char **text, size_t *size, Error *e
 /* Replaces the file at `path`: whole or not at all, also across a power cut. Writes beside it, fsyncs,
  * renames, fsyncs the folder. On error the old file stands as it was. */
 bool file_write(const char *path, const void *data, size_t size, Error *e);
+/* The same, with a file that nobody but its owner may read (mode 0600), from its first byte on. */
+bool file_replace_private(const char *path, const void *data, size_t size, Error *e);
 
-/* The same for a new file that nobody but its owner may read (mode 0600): keys and secrets. What stands at
+/* The same for a new file, private, too: keys and secrets. What stands at
  * `path` already, be it a link, is never replaced: that is an error. */
 bool file_write_private(const char *path, const void *data, size_t size, Error *e);
 /* The same with the usual mode. */

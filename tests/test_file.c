@@ -62,6 +62,30 @@ static void test_write_read(void **state) {
     assert_non_null(strstr(e.text, "/no/such: cannot write it: No such file or directory"));
 }
 
+static mode_t mode_of(const char *path) {
+    struct stat s;
+    assert_int_equal(stat(path, &s), 0);
+    return s.st_mode & 0777;
+}
+
+/* Nobody else may read it, whatever stood there, and whatever a dead process of our number left beside it. */
+static void test_replace_private(void **state) {
+    (void)state;
+    Error e;
+    char *text, beside[100];
+    size_t size;
+    snprintf(beside, sizeof beside, "secret.%ld.tmp", (long)getpid());
+    assert_true(file_write(in("secret"), "old", 3, &e));
+    assert_true(file_write(in(beside), "left", 4, &e));
+    assert_int_equal(chmod(in("secret"), 0644) | chmod(in(beside), 0644), 0);
+    assert_true(file_replace_private(in("secret"), "new", 3, &e));
+    assert_int_equal(mode_of(in("secret")), 0600);
+    assert_int_equal(file_kind(in(beside)), FILE_NONE);
+    assert_true(file_read(in("secret"), 8, &text, &size, &e));
+    assert_string_equal(text, "new");
+    mem_free(text);
+}
+
 static void test_bare_name(void **state) {
     (void)state;
     Error e;
@@ -203,9 +227,11 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write_read), cmocka_unit_test(test_bare_name), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_pipe),       cmocka_unit_test(test_folders),   cmocka_unit_test(test_join),
-        cmocka_unit_test(test_errors),     cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_write_read), cmocka_unit_test(test_replace_private),
+        cmocka_unit_test(test_bare_name),  cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_pipe),       cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_join),       cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -92,6 +92,27 @@ for out in salun fine new; do
 done
 [ "$before" = "$(sum "$run")" ] || complain "the checkpoint that went in was changed"
 
+# ---- where it may write: not into what goes in, and an audit or a grid not into what is not its own ----
+state=$(sum "$work/fine")
+audit=("$lethe" audit "$work/u.json" --before "$run" --after "$work/fine" $one)
+bench=("$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" --methods ssd --seeds 1 $one)
+ln -s "$run" "$work/link"
+mkdir "$work/anew" && echo mine >"$work/anew/file"
+refused "an audit into an output" 'fine: lies inside .*fine, which stays' "${audit[@]}" --out "$work/fine"
+refused "an audit into another output" 'salun: is there already, and holds' "${audit[@]}" --out "$work/salun"
+refused "an audit into the run" 'link/new/../checkpoints/a: lies inside .*run, which stays' "${audit[@]}" --out "$work/link/new/../checkpoints/a"
+refused "an audit into its reference" 'new/a: lies inside' "${audit[@]}" --reference "$work/new/checkpoints/last/model.safetensors" --out "$work/new/a"
+refused "an audit into a file" 'u.json: is there already' "${audit[@]}" --out "$work/u.json"
+refused "a grid into the run" 'run: lies inside' "${bench[@]}" --out "$run"
+refused "a grid into another run" 'new: is there already, and holds' "${bench[@]}" --out "$work/new"
+refused "a grid into the user's folder" 'anew: is there already, and holds file' "${bench[@]}" --out "$work/anew"
+refused "an output into the run" 'sub: lies inside' "$lethe" unlearn "$work/u.json" --checkpoint "$run/checkpoints/last" $one --out "$work/link/sub"
+(cd "$run" && refused "an output into the run, from there" 'sub: lies inside' "$lethe" unlearn "$work/u.json" --checkpoint . $one --out sub; exit $failed) || failed=1
+[ "$before" = "$(sum "$run")" ] && [ "$state" = "$(sum "$work/fine")" ] || complain "what was refused changed a model"
+for i in 1 2; do "${audit[@]}" --out "$work/audit" >"$work/log" 2>&1 || complain "audit $i: $(tail -1 "$work/log")"; done
+[ "$(ls "$work/audit" | wc -l)" = 2 ] || complain "an audit writes $(ls "$work/audit")"
+rm -r "$work/anew" "$work/link"
+
 # retraining is training where they never were: to the bit, by the same seed (the run's, 7, times 1000003, and unlearn.seed, 0),
 # as long as those that stay keep their numbers. Of a run with an average, that is the model.
 cp -r "$faces/train" "$work/less"
@@ -195,18 +216,37 @@ for i in $(seq 24); do
         wait $pid 2>/dev/null
     fi
     if [ -e "$work/cut" ]; then # whole
-        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && [ -s "$work/cut.opening.json" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
-        rm -rf "$work/cut" "$work/cut.opening.json"
+        [ "$(model "$work/cut")" = "$whole" ] && [ -s "$work/cut/audit.json" ] && [ -s "$work/cut.opening.json" ] && [ -s "$work/cut.report.html" ] && "$lethe" inspect "$work/cut" >/dev/null 2>&1 || complain "kill $i left a part of it"
+        rm -rf "$work/cut" "$work/cut.opening.json" "$work/cut.report.html"
     fi
 done
 [ "$kills" -ge $((quick ? 4 : 12)) ] || complain "only $kills of 24 kills met a running program"
+touch "$work/cut.report.html.partial" "$work/cut.report.html.partial.7.tmp" "$work/cut.opening.json.partial.7.tmp" "$work/cut.report.html.partial.mine"
 forget cut salun || complain "after the kills: $(tail -1 "$work/log")"
 [ "$(model "$work/cut")" = "$whole" ] || complain "after the kills: other weights"
-ls -d "$work"/cut.*partial >"$work/log" 2>/dev/null && complain "after the kills is left: $(cat "$work/log")"
+[ -s "$work/cut.report.html" ] && [ -e "$work/cut.report.html.partial.mine" ] || complain "after the kills: $(ls -d "$work"/cut*)"
+ls -d "$work"/cut.*partial "$work"/cut.*.tmp >"$work/log" 2>/dev/null && complain "after the kills is left: $(cat "$work/log")"
+
+# killed before and after each of the last steps: an output that is there has all that stands beside it
+if [ -z "$quick" ]; then
+    for kind in sync rename; do
+        there=0 n=0 status=137
+        for ((; status > 128 && n < 60; n++)); do
+            { LETHE_FAULT=$kind:$n:KILL LD_PRELOAD=$faults "${unlearn[@]}" $one --method neggrad --out "$work/end" >/dev/null 2>"$work/log"; } 2>/dev/null
+            status=$?
+            [ -e "$work/end" ] || continue
+            [ $status -gt 128 ] && there=$((there + 1))
+            [ -s "$work/end.report.html" ] && [ -s "$work/end.opening.json" ] && [ -s "$work/end/certificate.json" ] || complain "killed at $kind $n: $(ls -d "$work"/end*)"
+            rm -r "$work"/end*
+        done
+        [ $status = 0 ] && [ $n -gt 5 ] || complain "killed at $kind $n: status $status, $(cat "$work/log")"
+        [ $kind = rename ] || [ $there -gt 0 ] || complain "no kill came after the output"
+    done
+fi
 
 # a call that fails, at every place: one line, nothing left, nothing changed
 if [ -z "$quick" ]; then
-    for fault in write:8:FULL sync:0:EIO sync:2:EIO sync:4:EIO rename:0:EIO rename:2:EACCES rename:4:EIO rename:5:EIO make:2:EACCES open:0:EMFILE open:2:EIO; do
+    for fault in write:8:FULL sync:0:EIO sync:2:EIO sync:4:EIO rename:0:EIO rename:2:EACCES rename:4:EIO rename:5:EIO rename:7:EIO rename:8:EIO rename:9:EIO rename:10:EIO make:2:EACCES open:0:EMFILE open:2:EIO; do
         # shellcheck disable=SC2086
         LETHE_FAULT=$fault LD_PRELOAD=$faults "${unlearn[@]}" $one --method fine_tune --out "$work/no" >/dev/null 2>"$work/log"
         [ $? = 1 ] && [ "$(grep -v '^warning: ' "$work/log" | grep -c '^lethe: ')" = 1 ] || complain "$fault: $(cat "$work/log")"
@@ -284,4 +324,21 @@ rm "$work/again/cells/retrain-2.json"
 # shellcheck disable=SC2086
 "${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "a cell measured anew: $(tail -1 "$work/log")"
 diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "a cell measured anew: $(head -5 "$work/diff")"
+# methods that are not asked for keep their cells, the settings these were made with, and their place in the table
+grow() { "$lethe" unlearn-bench "$work/u.json" --checkpoint "$run" $one --seeds 1 --out "$work/grown" --methods "$@"; }
+grow fine_tune --set unlearn.fine_tune.lr=0.02 >"$work/log" 2>&1 || complain "a grid to grow: $(tail -1 "$work/log")"
+old=$(stamp "$work/grown" fine_tune)
+grow ssd >"$work/log" 2>&1 || complain "another method: $(tail -1 "$work/log")"
+[ "$(stamp "$work/grown" fine_tune)" = "$old" ] || complain "a method that was not asked for: $(stamp "$work/grown" fine_tune), was $old"
+grep -q '"fine_tune"' "$work/grown/table.json" && grep -q '"ssd"' "$work/grown/table.json" || complain "a method that was not asked for is not in the table"
+refused "another audit for some" 'grown: has results of fine_tune from when audit.quantise was false; it is now true' grow ssd --set audit.quantise=true
+refused "other settings of what another runs" 'grown: has results of fine_tune from when unlearn.fine_tune.lr was 0.02' grow prune
+refused "another retraining for some" 'grown: has results of fine_tune from when unlearn.retrain' grow ssd --set unlearn.retrain.init="$run"
+old_ssd=$(stamp "$work/grown" ssd)
+grow ssd,fine_tune --set unlearn.fine_tune.lr=0.02 >"$work/log" 2>&1 || complain "both: $(tail -1 "$work/log")"
+[ "$(stamp "$work/grown" fine_tune)" = "$old" ] && [ "$(stamp "$work/grown" ssd)" = "$old_ssd" ] || complain "the settings of both are what they were, and they were made anew"
+grow fine_tune >"$work/log" 2>&1 || complain "new settings: $(tail -1 "$work/log")"
+[ "$(stamp "$work/grown" fine_tune)" != "$old" ] && [ "$(stamp "$work/grown" ssd)" = "$old_ssd" ] || complain "new settings of one"
+grow ssd --seeds 2 2>&1 >"$work/log" | grep . && complain "more seeds: $(tail -1 "$work/log")"
+grep -q 'fine_tune: has 1 of 2 seeds' "$work/log" && ! grep -q '"fine_tune"' "$work/grown/table.json" || complain "more seeds: $(head -3 "$work/log")"
 exit $failed

@@ -7,6 +7,7 @@ set -u
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 [ -z "${LETHE_QUICK:-}" ] || export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 # of what MPI keeps to the end
 export XDG_CONFIG_HOME=$work/config # the key that signs records
+umask 022
 failed=0
 complain() { echo "test_unlearn_report: $*" >&2; failed=1; }
 
@@ -37,6 +38,9 @@ forget one c && [ "$(pictures one.report.html)" -gt 0 ] || complain "a classifie
 grep -q person_0002 "$work/one.report.html" || complain "the page beside the output does not say who"
 [ "$(pictures one/report.html)" = 0 ] && ! grep -q person_0002 "$work/one/report.html" || complain "the page in the output shows who"
 grep -q 'No reference was given' "$work/one/report.html" || complain "a reference that nobody gave"
+mode() { stat -c %a "$work/$1"; }
+[ "$(mode one.report.html)" = 600 ] && [ "$(mode one.opening.json)" = 600 ] || complain "what says who has modes $(mode one.report.html) $(mode one.opening.json)"
+[ "$(mode one/report.html)" = 644 ] || complain "the page in the output has mode $(mode one/report.html)"
 forget bare c --no-pictures && [ ! -e "$work/bare.report.html" ] || complain "--no-pictures leaves pictures"
 forget beside c --reference "$work/one" && grep -q 'as if never seen' "$work/beside/report.html" || complain "no reference"
 grep -q '"rte": {"value": [1-9]' "$work/beside/audit.json" || complain "no time ratio beside a reference that lethe unlearn made"
@@ -45,9 +49,11 @@ forget drawn m && [ "$(pictures drawn.report.html)" -gt 1 ] && grep -q psnr "$wo
 # the weights that were written are those of before the audit and its pictures
 cmp -s "$work/one/checkpoints/last/model.safetensors" "$work/bare/checkpoints/last/model.safetensors" || complain "weights differ"
 
+mkdir "$work/audit" && touch "$work/audit/report.html" # it stays private where it replaces one that is not
 "$lethe" audit "$work/u.json" --before "$work/c" --after "$work/one" --after "$work/bare" --reference "$work/one" --forget identity=person_0002 \
     --out "$work/audit" --no-pictures >"$work/log" 2>&1 || complain "audit: $(tail -1 "$work/log")"
 [ "$(pictures audit/report.html)" = 0 ] && grep -q 'Means over 2 models' "$work/audit/report.html" || complain "the audit's report"
+[ "$(mode audit/report.html)" = 600 ] || complain "the audit's page, which says who, has mode $(mode audit/report.html)"
 grep -q '"rte": {"value": [1-9]' "$work/audit/audit.json" || complain "lethe audit: no time ratio"
 
 timeout -k 5 120 mpirun -np 2 "$lethe" unlearn "$work/u.json" --checkpoint "$work/m" --forget identity=person_0002 --out "$work/two" >"$work/log" 2>&1 ||
