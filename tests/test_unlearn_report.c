@@ -505,6 +505,60 @@ static void test_seeds(void **state) {
     audits_close(s);
 }
 
+/* ---- several models ---- */
+
+static void near(double got, double want) {
+    if (!(fabs(got - want) <= 1e-12)) fail_msg("%.15g, should be %.15g", got, want);
+}
+
+static AuditSet *set_by_hand(int afters, int references) {
+    AuditSet *s = room(1, sizeof *s);
+    audit_by_hand(&s->before, 0, 100, 90, 0);
+    for (int i = 0; i < afters; i++) audit_by_hand(&s->after[i], 40 + 20 * i, 100, 90, 0);
+    for (int i = 0; i < references; i++) audit_by_hand(&s->reference[i], 60 + 20 * i, 100, 90, 0);
+    s->afters = afters;
+    s->references = references;
+    return s;
+}
+
+/* One a seed: its own. Else: all of them. Before: always all of them. */
+static void test_references(void **state) {
+    (void)state;
+    static const struct {
+        int afters, references;
+        double before, first, mean;
+    } cases[] = {
+        {2, 2, 70 / 4.0, 20 / 4.0, 20 / 4.0}, /* 40, 60 by 60, 80 */
+        {1, 2, 70 / 4.0, 30 / 4.0, 30 / 4.0},
+        {2, 1, 60 / 4.0, 20 / 4.0, 10 / 4.0},
+        {2, 3, 80 / 4.0, 40 / 4.0, (40 + (0 + 20 + 40) / 3.0) / 2 / 4},
+    };
+    const UnlearnWorld world = {0};
+    Task task = {.classes = CLASSES};
+    const Unlearn u = {.task = &task, .world = &world};
+    for (int i = 0; i < COUNT(cases); i++) {
+        AuditSet *s = set_by_hand(cases[i].afters, cases[i].references);
+        Error e;
+        if (!audit_set_compare(s, &u, &e)) fail_msg("%s", e.text);
+        near(s->before_mean[FIGURE_gap].value, cases[i].before);
+        near(s->after[0].figure[FIGURE_gap].value, cases[i].first);
+        near(s->after_mean[FIGURE_gap].value, cases[i].mean);
+        assert_true(isnan(s->after_mean[FIGURE_rte].value));
+        audit_set_close(s);
+        mem_free(s);
+    }
+    /* who knows what it took counts */
+    AuditSet *s = set_by_hand(1, 3);
+    Error e;
+    s->after[0].figure[FIGURE_seconds].value = 1;
+    s->reference[0].figure[FIGURE_seconds].value = 10;
+    s->reference[2].figure[FIGURE_seconds].value = 20;
+    if (!audit_set_compare(s, &u, &e)) fail_msg("%s", e.text);
+    near(s->after_mean[FIGURE_rte].value, 7.5);
+    audit_set_close(s);
+    mem_free(s);
+}
+
 /* Whichever request for memory fails: an error, no crash, no leak. */
 static void test_out_of_memory(void **state) {
     (void)state;
@@ -545,6 +599,7 @@ int main(void) {
         cmocka_unit_test(test_without_pictures),
         cmocka_unit_test(test_nothing_measured),
         cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_references),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests_name("unlearn_report", tests, NULL, NULL);

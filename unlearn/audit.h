@@ -97,6 +97,14 @@ typedef struct Audit {
     AuditCurve retained, few; /* relearning */
 } Audit;
 
+/* Between these two, what is drawn for a sample, masks and prompts, is the same whatever the model, before or
+ * after, and whatever its seed. */
+typedef struct AuditDraws {
+    uint64_t seed, step;
+} AuditDraws;
+AuditDraws audit_draws_fix(Unlearn *u);
+void audit_draws_back(Unlearn *u, AuditDraws own);
+
 /* Of the weights in u->task, which come back unchanged. `before`: of the model before, for what relearning
  * has to reach (NULL: this is it). Collective. */
 bool audit_measure(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *before, Error *e);
