@@ -54,10 +54,14 @@ static bool split(Shadows *x, int shadow, WorldPart mine, Error *e) {
     return comm_agree(world_split(x->w, x->part, e), e);
 }
 
+/* By the same masks and prompts in every shadow: what is drawn for a sample is no difference of models. */
 static bool look(Shadows *x, int shadow, Error *e) {
     Observed o;
-    if (!comm_agree(world_split(x->w, NULL, e), e) || !observe(&o, x->u, SET_FORGET, 0, false, e))
-        return false;
+    if (!comm_agree(world_split(x->w, NULL, e), e)) return false;
+    const AuditDraws own = audit_draws_fix(x->u);
+    bool seen = observe(&o, x->u, SET_FORGET, 0, false, e);
+    audit_draws_back(x->u, own);
+    if (!seen) return false;
     bool fine = o.n == x->n || error_set(e, ERROR_STATE, "a forgotten sample could not be read");
     for (int64_t i = 0; i < x->n && fine; i++)
         x->phi[shadow * x->n + i] =

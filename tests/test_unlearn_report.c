@@ -221,6 +221,12 @@ static void test_relearning(void **state) {
     curve_by_hand(&s->reference[0].retained, 1, 97, 0, true);
     verdict_make(&v, &r);
     assert_int_equal(finding_of(&v, "Relearning from others")->tone, TONE_OPEN);
+    /* who knows them at the start, where the reference does not, has forgotten nothing: nothing comes back */
+    curve_by_hand(&s->reference[0].retained, 5, 0, 0, false);
+    verdict_make(&v, &r);
+    assert_int_equal(finding_of(&v, "Relearning from others")->tone, TONE_AGAINST);
+    has(v.headline, "they are known nearly as well as before without any relearning");
+    assert_null(strstr(v.headline, "back within"));
     audits_close(s);
     s = audits_open(false);
     const UnlearnReport alone = report_of(s);
@@ -305,6 +311,47 @@ static void test_losses_for_scores(void **state) {
     assert_null(strstr(text, "0.52 %"));
     mem_free(text);
     audits_close(s);
+}
+
+/* Fewer bits bring back what was forgotten, if anything was, and more of it than the last digit. */
+static void test_bits(void **state) {
+    (void)state;
+    static const struct {
+        bool share;
+        double before, after, bits, reference;
+        const char *label; /* NULL: nothing is said */
+    } cases[] = {
+        {false, 0.8455, 0.8458, 0.8456, 0.9, NULL},        /* nothing was forgotten */
+        {false, 0.80, 0.846, 0.8459, 0.9, "nothing back"}, /* shown alike */
+        {false, 0.80, 0.846, 0.83, 0.9, "comes back"},     /* a third of the way back */
+        {false, 0.80, 0.846, 0.84, 0.9, "nothing back"},   /* an eighth */
+        {false, 0.1, 0.103, 0.1, 0.5, NULL},               /* hardly any of the way to the reference */
+        {false, 0.1, 0.103, 0.1, NAN, NULL},               /* or to unseen samples */
+        {false, 0.1, 0.3, 0.15, NAN, "comes back"},
+        {false, 0.3, 0.2, 0.1, 0.5, NULL}, /* known better than before */
+        {true, 10, 11, 4, 60, NULL},
+        {true, 10, 60, 58, 60, "nothing back"},
+        {true, 10, 60, 40, 60, "comes back"},
+        {true, 40, 20, 4, 60, NULL},
+    };
+    for (int i = 0; i < COUNT(cases); i++) {
+        AuditSet *s = audits_open(!isnan(cases[i].reference));
+        Verdict v;
+        const Finding *f = NULL;
+        s->before.share = cases[i].share;
+        s->before_mean[FIGURE_ua].value = cases[i].before;
+        s->before_mean[FIGURE_ta].value = cases[i].share ? 90 : 0.5;
+        s->after_mean[FIGURE_ua].value = cases[i].after;
+        s->after_mean[FIGURE_ua_int8].value = s->after_mean[FIGURE_ua_int4].value = cases[i].bits;
+        s->reference_mean[FIGURE_ua].value = cases[i].reference;
+        const UnlearnReport r = report_of(s);
+        verdict_make(&v, &r);
+        for (int k = 0; k < v.count; k++)
+            if (!strcmp(v.finding[k].subject, "Weights of fewer bits")) f = &v.finding[k];
+        if (f ? !cases[i].label || strcmp(f->label, cases[i].label) != 0 : cases[i].label != NULL)
+            fail_msg("case %d: %s", i, f ? f->text : "nothing is said");
+        audits_close(s);
+    }
 }
 
 static void test_exact(void **state) {
@@ -592,6 +639,7 @@ int main(void) {
         cmocka_unit_test(test_comeback),
         cmocka_unit_test(test_what_else_speaks),
         cmocka_unit_test(test_losses_for_scores),
+        cmocka_unit_test(test_bits),
         cmocka_unit_test(test_exact),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_page),

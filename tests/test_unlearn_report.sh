@@ -50,6 +50,15 @@ cmp -s "$work/one/checkpoints/last/model.safetensors" "$work/bare/checkpoints/la
 [ "$(pictures audit/report.html)" = 0 ] && grep -q 'Means over 2 models' "$work/audit/report.html" || complain "the audit's report"
 grep -q '"rte": {"value": [1-9]' "$work/audit/audit.json" || complain "lethe audit: no time ratio"
 
+# shadows that have all the same weights (nothing is learnt, all begin with one model) are told apart by nothing that is drawn
+cat >"$work/still.json" <<JSON
+{"unlearn": {"method": "fine_tune", "fine_tune": {"epochs": 1, "lr": 0, "weight_decay": 0}, "retrain": {"init": "$work/m"}},
+ "audit": {"relearn_steps": 0, "quantise": false, "probe": false}}
+JSON
+"$lethe" audit "$work/still.json" --before "$work/m" --after "$work/m" --forget identity=person_0002 --set optim.lr=1e-30 --set train.epochs=1 \
+    --shadows 6 --no-pictures --out "$work/shadows" >"$work/log" 2>&1 || complain "shadows: $(tail -1 "$work/log")"
+grep -q '"lira_auc": {"value": 0.5}' "$work/shadows/audit.json" || complain "equal shadows differ: $(grep -o '"lira_auc[^}]*}' "$work/shadows/audit.json")"
+
 timeout -k 5 120 mpirun -np 2 "$lethe" unlearn "$work/u.json" --checkpoint "$work/m" --forget identity=person_0002 --out "$work/two" >"$work/log" 2>&1 ||
     complain "two ranks: $(tail -1 "$work/log")"
 [ "$(pictures two.report.html)" = "$(pictures drawn.report.html)" ] || complain "two ranks have other pictures than one"
