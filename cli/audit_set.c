@@ -144,8 +144,11 @@ char *audit_set_json(const AuditSet *s, Error *e) {
 }
 
 static void cell(const Interval *i) {
+    char beyond[24];
     if (!i || isnan(i->value))
         printf(" %22s", "-");
+    else if (audit_is_beyond(i) && snprintf(beyond, sizeof beyond, ">%.4g", i->value) > 0)
+        printf(" %9s %12s", beyond, "");
     else if (isnan(i->lo))
         printf(" %9.4g %12s", i->value, "");
     else

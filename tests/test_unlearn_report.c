@@ -606,6 +606,26 @@ static void test_references(void **state) {
     mem_free(s);
 }
 
+/* What was tried and not reached is no number like the others, nor is a mean with one such in it. */
+static void test_beyond(void **state) {
+    (void)state;
+    AuditSet *s = set_by_hand(2, 2);
+    const UnlearnWorld world = {0};
+    Task task = {.classes = CLASSES};
+    const Unlearn u = {.task = &task, .world = &world};
+    Error e;
+    s->after[0].figure[FIGURE_relearn] = audit_beyond(20);
+    s->after[1].figure[FIGURE_relearn] = (Interval){10, NAN, NAN};
+    for (int i = 0; i < 2; i++) s->reference[i].figure[FIGURE_relearn] = (Interval){10, NAN, NAN};
+    if (!audit_set_compare(s, &u, &e)) fail_msg("%s", e.text);
+    char *text = audit_set_json(s, &e);
+    assert_non_null(text);
+    has(text, "\"relearn\": {\"value\": 15, \"at_least\": true}");
+    has(text, "\"relearn\": {\"value\": 10, \"lo\": 10, \"hi\": 10}");
+    mem_free(text);
+    audits_close(s);
+}
+
 /* Whichever request for memory fails: an error, no crash, no leak. */
 static void test_out_of_memory(void **state) {
     (void)state;
@@ -648,6 +668,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_measured),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_beyond),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests_name("unlearn_report", tests, NULL, NULL);

@@ -33,6 +33,14 @@ static void put(Audit *a, Figure f, double value) {
     a->figure[f] = (Interval){value, NAN, NAN};
 }
 
+Interval audit_beyond(double value) {
+    return (Interval){value, NAN, INFINITY};
+}
+
+bool audit_is_beyond(const Interval *i) {
+    return isinf(i->hi);
+}
+
 /* A share of n samples, in percent, with Wilson's interval. */
 static void put_share(Audit *a, Figure f, double percent, int64_t n) {
     Error ignored;
@@ -410,10 +418,16 @@ bool audit_average(Interval out[FIGURES], const Audit *const *list, int n, Error
     bool fine = true;
     for (int f = 0; f < FIGURES && fine; f++) {
         int some = 0;
-        for (int i = 0; i < n; i++)
+        bool beyond = false;
+        for (int i = 0; i < n; i++) {
             if (!isnan(list[i]->figure[f].value)) x[some++] = list[i]->figure[f].value;
+            beyond |= audit_is_beyond(&list[i]->figure[f]);
+        }
         out[f] = n == 1 ? list[0]->figure[f] : (Interval){some ? numbers_mean(x, some) : NAN, NAN, NAN};
-        if (n > 1 && some > 1) fine = interval_t(&out[f], x, some, LEVEL, e);
+        if (n > 1 && beyond)
+            out[f] = audit_beyond(out[f].value);
+        else if (n > 1 && some > 1)
+            fine = interval_t(&out[f], x, some, LEVEL, e);
     }
     mem_free(x);
     return fine;
@@ -430,6 +444,7 @@ bool audit_json(const Interval figure[FIGURES], char *out, size_t size) {
             json_put_real(&w, "lo", figure[i].lo);
             json_put_real(&w, "hi", figure[i].hi);
         }
+        if (audit_is_beyond(&figure[i])) json_put_bool(&w, "at_least", true);
         json_put_close(&w, '}');
     }
     json_put_close(&w, '}');
