@@ -225,10 +225,12 @@ static void shadows_put(View *v) {
                              none    ? "nothing found"
                              : found ? "found"
                                      : "unclear");
-    verdict_say(f,
-                "The strongest attack here, with models trained for it, tells samples that this method has "
-                "removed from samples never seen with an AUC of %.2f (0.5: guessing).",
-                auc->value);
+    verdict_say(
+        f,
+        "The strongest attack here, with models trained for it, tells samples that the recipe's method "
+        "has removed from samples never seen with an AUC of %.2f (0.5: guessing). It judges the method "
+        "and its settings, not this very model.",
+        auc->value);
     if (!isnan(v->after[FIGURE_lira_tpr].value))
         verdict_say(f, " It finds %s of them when one in 100 may be accused wrongly.",
                     verdict_share(p, v->after[FIGURE_lira_tpr].value));
