@@ -23,7 +23,7 @@ static const char usage[] =
     "trained without the samples (lethe unlearn --method retrain), which is what the others are held "
     "against.\n"
     "--shadows N adds U-LiRA, the attack per example, with N models that are trained for it and forget by\n"
-    "unlearn.method.\n"
+    "unlearn.method as the recipe has it: it judges the method, not the weights of --after.\n"
     "RECIPE may say audit.* and what data.test is; all else is the model's own. Writes DIR/audit.json and "
     "DIR/report.html,\n"
     "which shows pictures of what was forgotten unless --no-pictures is given.\n";
@@ -47,7 +47,10 @@ static bool look(Result *to, World *w, Unlearn *u, const Command *c, ReportModel
 
 static bool others(Result *to, World *w, Unlearn *u, const Command *c, Error *e) {
     AuditSet *s = &to->audits;
+    const Method *m = unlearn_methods[w->setup.unlearn.method];
     double seconds;
+    for (int i = 0; i < c->after.count && c->shadows; i++)
+        if (!audit_shadows_warn(w, m, c->after.item[i], e)) return false;
     for (int i = 0; i < c->reference.count; i++)
         if (!audit_set_load(w, c->reference.item[i], &seconds, e) ||
             !audit_set_reference(s, w, u, seconds, e) || !look(to, w, u, c, REPORT_REFERENCE, i, e))
@@ -57,8 +60,7 @@ static bool others(Result *to, World *w, Unlearn *u, const Command *c, Error *e)
             !look(to, w, u, c, REPORT_AFTER, i, e))
             return false;
     if (!audit_set_compare(s, u, e)) return false;
-    return !c->shadows ||
-           audit_shadows(s->after_mean, w, u, unlearn_methods[w->setup.unlearn.method], (int)c->shadows, e);
+    return !c->shadows || audit_shadows(s->after_mean, w, u, m, (int)c->shadows, e);
 }
 
 static bool write(const Result *from, const World *w, const Command *c, double seconds, Error *e) {

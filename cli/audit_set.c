@@ -64,9 +64,26 @@ bool audit_set_load(World *w, const char *path, double *seconds, Error *e) {
     return comm_agree(fine, e);
 }
 
-/* The reference of seed i, or, where there are fewer, one of them. */
-static const Audit *reference_of(const AuditSet *s, int i) {
-    return s->references ? &s->reference[i % s->references] : NULL;
+/* What is said of a model beside each of n references, as its mean over them. */
+static bool compare(Audit *a, const Unlearn *u, const Audit *before, const Audit *reference, int n,
+                    Error *e) {
+    static const Figure of[] = {FIGURE_gap, FIGURE_tow, FIGURE_ks, FIGURE_js, FIGURE_activation, FIGURE_rte};
+    double sum[COUNT(of)] = {0};
+    int some[COUNT(of)] = {0};
+    if (!n) return audit_compare(a, u, before, NULL, e);
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < COUNT(of); k++) a->figure[of[k]].value = NAN;
+        if (!audit_compare(a, u, before, &reference[i], e)) return false;
+        for (int k = 0; k < COUNT(of); k++) {
+            double value = a->figure[of[k]].value;
+            if (isnan(value)) continue;
+            sum[k] += value;
+            some[k]++;
+        }
+    }
+    for (int k = 0; k < COUNT(of); k++)
+        a->figure[of[k]] = (Interval){some[k] ? sum[k] / some[k] : NAN, NAN, NAN};
+    return true;
 }
 
 static bool mean(Interval out[FIGURES], const Audit *list, int n, Error *e) {
@@ -76,11 +93,14 @@ static bool mean(Interval out[FIGURES], const Audit *list, int n, Error *e) {
 }
 
 bool audit_set_compare(AuditSet *s, const Unlearn *u, Error *e) {
+    const Audit *before = &s->before, *all = s->reference;
+    bool pairs = s->afters == s->references; /* each after has the reference of its seed */
     for (int i = 0; i < s->afters; i++)
-        if (!audit_compare(&s->after[i], u, &s->before, reference_of(s, i), e)) return false;
+        if (!compare(&s->after[i], u, before, pairs ? &all[i] : all, pairs ? 1 : s->references, e))
+            return false;
     for (int i = 0; i < s->references; i++)
-        if (!audit_compare(&s->reference[i], u, &s->before, NULL, e)) return false;
-    if (!audit_compare(&s->before, u, &s->before, reference_of(s, 0), e)) return false;
+        if (!compare(&s->reference[i], u, before, NULL, 0, e)) return false;
+    if (!compare(&s->before, u, before, all, s->references, e)) return false;
     return mean(s->before_mean, &s->before, 1, e) && mean(s->after_mean, s->after, s->afters, e) &&
            mean(s->reference_mean, s->reference, s->references, e);
 }
@@ -124,8 +144,11 @@ char *audit_set_json(const AuditSet *s, Error *e) {
 }
 
 static void cell(const Interval *i) {
+    char beyond[24];
     if (!i || isnan(i->value))
         printf(" %22s", "-");
+    else if (audit_is_beyond(i) && snprintf(beyond, sizeof beyond, ">%.4g", i->value) > 0)
+        printf(" %9s %12s", beyond, "");
     else if (isnan(i->lo))
         printf(" %9.4g %12s", i->value, "");
     else

@@ -20,7 +20,8 @@ bool audit_set_after(AuditSet *s, const World *w, Unlearn *u, double seconds, Er
 bool audit_set_reference(AuditSet *s, const World *w, Unlearn *u, double seconds, Error *e);
 /* The weights of another checkpoint into u->task, and what making them took; then one of the above. */
 bool audit_set_load(World *w, const char *path, double *seconds, Error *e);
-/* When all are there: what they say beside each other, and their means. */
+/* When all are there: what they say beside each other, and their means. As many references as afters are
+ * pairs, one a seed; else each after is held against all references, as the model before always is. */
 bool audit_set_compare(AuditSet *s, const Unlearn *u, Error *e);
 void audit_set_close(AuditSet *s);
 

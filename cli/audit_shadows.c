@@ -1,6 +1,7 @@
 #include "cli/audit_shadows.h"
 
 #include "core/comm.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "unlearn/lira.h"
 #include "unlearn/measures.h"
@@ -54,10 +55,14 @@ static bool split(Shadows *x, int shadow, WorldPart mine, Error *e) {
     return comm_agree(world_split(x->w, x->part, e), e);
 }
 
+/* By the same masks and prompts in every shadow: what is drawn for a sample is no difference of models. */
 static bool look(Shadows *x, int shadow, Error *e) {
     Observed o;
-    if (!comm_agree(world_split(x->w, NULL, e), e) || !observe(&o, x->u, SET_FORGET, 0, false, e))
-        return false;
+    if (!comm_agree(world_split(x->w, NULL, e), e)) return false;
+    const AuditDraws own = audit_draws_fix(x->u);
+    bool seen = observe(&o, x->u, SET_FORGET, 0, false, e);
+    audit_draws_back(x->u, own);
+    if (!seen) return false;
     bool fine = o.n == x->n || error_set(e, ERROR_STATE, "a forgotten sample could not be read");
     for (int64_t i = 0; i < x->n && fine; i++)
         x->phi[shadow * x->n + i] =
@@ -112,6 +117,63 @@ static bool attack(const Shadows *x, Interval figure[FIGURES], Error *e) {
     mem_free(in);
     return fine;
 }
+
+/* ---- whose method it is ---- */
+
+typedef struct Other {
+    const World *w;
+    const Method *method;
+    char text[300]; /* the first setting that is another; "" */
+} Other;
+
+/* unlearn.* but the seed, and of the methods' own settings those of the two that run. */
+static bool concerns(const Other *o, const char *key) {
+    const Method *next = o->method->then ? o->method->then(world_settings(o->w, o->method)) : NULL;
+    if (strncmp(key, "unlearn.", 8) != 0 || !strcmp(key, "unlearn.seed")) return false;
+    const char *name = key + 8, *dot = strchr(name, '.');
+    if (!strncmp(name, "outside", 7)) return o->method->needs & NEEDS_OUTSIDE;
+    size_t n = dot ? (size_t)(dot - name) : 0;
+    return !dot || (!strncmp(name, o->method->name, n) && !o->method->name[n]) ||
+           (next && !strncmp(name, next->name, n) && !next->name[n]);
+}
+
+static bool is_other(void *self, const RecipeChange *is, Error *e) {
+    Other *o = self;
+    (void)e;
+    if (!concerns(o, is->path) || o->text[0]) return true;
+    snprintf(o->text, sizeof o->text, "%s is %.60s in its recipe, and %.60s here", is->path, is->was, is->is);
+    return true;
+}
+
+static bool method_known(const char *recipe, const char *path, bool *known, Error *e) {
+    JsonFile *f = NULL;
+    if (!recipe) return true;
+    if (!json_open(&f, path, recipe, strlen(recipe), e)) return false;
+    *known = json_exists(json_get(json_get(json_root(f), "unlearn"), "method"));
+    json_close(f);
+    return true;
+}
+
+bool audit_shadows_warn(const World *w, const Method *m, const char *path, Error *e) {
+    Other o = {.w = w, .method = m};
+    Checkpoint *c = NULL;
+    char note[CHECKPOINT_NOTE];
+    bool known = false, fine = checkpoint_open(&c, path, note, e);
+    const char *recipe = fine ? checkpoint_recipe(c) : NULL;
+    fine = fine && method_known(recipe, path, &known, e);
+    if (fine && known) fine = recipe_changes(recipe, w->setup.text, is_other, &o, e);
+    if (fine && !known) snprintf(o.text, sizeof o.text, "its recipe names no method");
+    checkpoint_close(c);
+    if (fine && o.text[0] && comm_first())
+        fprintf(
+            stderr,
+            "lethe: warning: %s: U-LiRA judges unlearn.method \"%s\" as the recipe has it, which is not how "
+            "this model forgot: %s\n",
+            path, m->name, o.text);
+    return comm_agree(fine, e);
+}
+
+/* ---- all of it ---- */
 
 static bool room(Shadows *x, Error *e) {
     size_t all = (size_t)x->count * (size_t)x->n;

@@ -21,11 +21,13 @@ static bool cell_path(const Grid *g, int method, int seed, char path[FILE_PATH],
     return grid_path(g, g->method[method]->name, seed, "json", path, e);
 }
 
-static bool figures_read(Json j, double figure[FIGURES], Error *e) {
+/* In "figures" a number each; in "at_least" the names of those that are more than was tried. */
+static bool figures_read(Json j, Json more, double figure[FIGURES], bool beyond[FIGURES], Error *e) {
     for (int i = 0; i < FIGURES; i++) {
         Json v = json_get(j, figure_row[i].key);
         figure[i] = NAN;
         if (json_exists(v) && !json_number(v, -1e300, 1e300, &figure[i], e)) return false;
+        beyond[i] = json_exists(json_get(more, figure_row[i].key));
     }
     return true;
 }
@@ -39,7 +41,8 @@ bool grid_read(Grid *g, int method, int seed, Error *e) {
     if (!cell_path(g, method, seed, path, e)) return false;
     if (file_kind(path) == FILE_NONE) return true;
     bool fine = json_load(&f, path, CELL, e) && json_text(json_get(json_root(f), "error"), &why, e) &&
-                figures_read(json_get(json_root(f), "figures"), c->figure, e);
+                figures_read(json_get(json_root(f), "figures"), json_get(json_root(f), "at_least"), c->figure,
+                             c->beyond, e);
     if (fine) snprintf(c->why, sizeof c->why, "%s", why);
     c->done = fine;
     json_close(f);
@@ -58,6 +61,10 @@ bool grid_write(const Grid *g, int method, int seed, Error *e) {
     for (int i = 0; i < FIGURES; i++)
         if (!isnan(c->figure[i])) json_put_real(&w, figure_row[i].key, c->figure[i]);
     json_put_close(&w, '}');
+    json_put_open(&w, "at_least", '{');
+    for (int i = 0; i < FIGURES; i++)
+        if (c->beyond[i]) json_put_bool(&w, figure_row[i].key, true);
+    json_put_close(&w, '}');
     json_put_close(&w, '}');
     if (w.full) return error_set(e, ERROR_LIMIT, "a cell's figures do not fit");
     memcpy(text + w.used, "\n", 2);
@@ -69,13 +76,15 @@ bool grid_write(const Grid *g, int method, int seed, Error *e) {
 static bool column(const Grid *g, int method, Figure f, Interval *out, Error *e) {
     double x[GRID_SEEDS], sum = 0;
     int n = 0;
+    bool beyond = false;
     for (int s = 0; s < g->seeds; s++) {
         const GridCell *c = &g->cell[method][s];
         if (!c->done || c->why[0] || isnan(c->figure[f])) continue;
         sum += x[n++] = c->figure[f];
+        beyond |= c->beyond[f];
     }
-    *out = (Interval){n ? sum / n : NAN, NAN, NAN};
-    return n < 2 || interval_t(out, x, n, 0.95, e);
+    *out = beyond ? audit_beyond(sum / n) : (Interval){n ? sum / n : NAN, NAN, NAN};
+    return n < 2 || beyond || interval_t(out, x, n, 0.95, e);
 }
 
 bool grid_average(Grid *g, Error *e) {

@@ -15,6 +15,7 @@ typedef struct GridCell {
     bool done;
     char why[GRID_WHY];     /* it could not be done: what was said; "" */
     double figure[FIGURES]; /* NAN: not measured */
+    bool beyond[FIGURES];   /* audit_beyond */
 } GridCell;
 
 typedef struct Grid {

@@ -18,7 +18,7 @@ static void cell(Html *h, const Interval *v) {
         html_put(h, "<td>–</td>");
         return;
     }
-    html_put(h, "<td>%.2f", v->value);
+    html_put(h, "<td>%s%.2f", audit_is_beyond(v) ? "&gt;" : "", v->value);
     if (!isnan(v->lo)) html_put(h, " <small>± %.2f</small>", (v->hi - v->lo) / 2);
     html_put(h, "</td>");
 }

@@ -25,6 +25,7 @@ static bool put(Bytes *b, Error *e, const char *format, ...) {
 
 static bool number_put(Bytes *b, double v, Error *e) {
     char text[32];
+    if (isinf(v)) return put(b, e, ",inf"); /* the end of what is more than was tried */
     return isnan(v) ? put(b, e, ",") : put(b, e, ",%s", json_real_text(v, text));
 }
 

@@ -188,7 +188,10 @@ static bool reference_ready(Bench *b, int seed, Error *e) {
 
 static void figures_keep(GridCell *c, const Audit *a) {
     c->done = true;
-    for (int i = 0; i < FIGURES; i++) c->figure[i] = a->figure[i].value;
+    for (int i = 0; i < FIGURES; i++) {
+        c->figure[i] = a->figure[i].value;
+        c->beyond[i] = audit_is_beyond(&a->figure[i]);
+    }
 }
 
 static bool measure(Bench *b, int method, int seed, Cost spent, Audit *a, Error *e) {

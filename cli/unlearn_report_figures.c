@@ -79,7 +79,7 @@ static const FigureText other_text[] = {
      "Only the loss is looked at."},
     {NULL, FIGURE_lira_auc, 1,
      "The same by an attack on each sample with models of its own: the strongest here. 0.5: nothing found.",
-     "As strong as the number of its models, and only for this way of training."},
+     "As strong as the number of its models; judges the recipe's method and settings, not this very model."},
     {NULL, FIGURE_lira_tpr, 100, "How many it finds when one in 100 may be accused wrongly.",
      "The same limits."},
     {"Below the surface: is it only hidden?", FIGURE_relearn, 0,

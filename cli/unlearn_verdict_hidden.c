@@ -68,7 +68,7 @@ static void comeback_judge(const View *v, Finding *f, const Comeback *mine, cons
     f->label = "like the reference";
     if (sooner) {
         f->tone = TONE_AGAINST;
-        f->label = "comes back";
+        f->label = mine->soonest == 0 ? "as before" : "comes back";
     } else if (other->some && other->soonest == 0) {
         f->tone = TONE_OPEN;
         f->label = "says nothing";
@@ -117,13 +117,25 @@ static void relearning_put(View *v, bool few) {
     else
         verdict_say(f, " A model that never saw them does not learn them within %s.", b);
     comeback_judge(v, f, &mine, &other, few);
-    if (f->tone == TONE_AGAINST && mine.some)
+    if (f->tone == TONE_AGAINST && mine.some && mine.soonest == 0 && !few) /* once is enough */
+        verdict_but(f, "they are known nearly as well as before without any relearning%s", of_seeds(&mine));
+    if (f->tone == TONE_AGAINST && mine.some && mine.soonest > 0)
         verdict_but(f, "relearning %s brings them back within %s", from, a);
     if (f->tone == TONE_AGAINST && !mine.some)
         verdict_but(f, "relearning %s brings them back faster than they are learnt anew", from);
 }
 
 /* ---- fewer bits ---- */
+
+/* What a figure has to move by to mean anything. Of a loss: a part of itself, which shows in its digits, and
+ * of the way from before to the reference, or to unseen samples. */
+static double change_least(const View *v) {
+    static const double part = 0.05;
+    const Interval *goal = verdict_reference(v, FIGURE_ua);
+    double old = v->before[FIGURE_ua].value, end = goal ? goal->value : v->before[FIGURE_ta].value;
+    if (v->kind != SCORE_LOSS) return NEAR_POINTS;
+    return fmax(NEAR_RATIO * fabs(old), isnan(end) ? 0 : part * fabs(end - old));
+}
 
 static void bits_put(View *v) {
     static const struct {
@@ -133,15 +145,14 @@ static void bits_put(View *v) {
     const Interval *now = &v->after[FIGURE_ua];
     Finding *f = NULL;
     char a[PHRASE], b[PHRASE], c[WORD];
-    /* Where nothing has changed, nothing can come back. */
-    if (verdict_compare(now, &v->before[FIGURE_ua], v->kind == SCORE_LOSS ? 0 : NEAR_POINTS, 0) == ALIKE)
-        return;
+    double least = change_least(v), rose = now->value - v->before[FIGURE_ua].value;
+    /* Where nothing was forgotten, nothing can come back. */
+    if (!(rose > least)) return;
     for (int i = 0; i < COUNT(at) && !f; i++) {
         const Interval *with = &v->after[at[i].f], *goal = verdict_reference(v, at[i].f);
         /* The same samples are judged twice: no interval is needed to see a change. */
         double back = now->value - with->value;
-        double sign =
-            v->kind == SCORE_LOSS ? fabs(v->before[FIGURE_ua].value - now->value) * NEAR_WAY : FAR_POINTS;
+        double sign = v->kind == SCORE_LOSS ? fmax(rose * NEAR_WAY, least) : FAR_POINTS;
         bool reference_too = goal && verdict_reference(v, FIGURE_ua)->value - goal->value > sign;
         if (isnan(with->value) || !(back > sign) || reference_too) continue;
         f = verdict_add(v, "Weights of fewer bits", TONE_AGAINST, "comes back");
@@ -214,10 +225,12 @@ static void shadows_put(View *v) {
                              none    ? "nothing found"
                              : found ? "found"
                                      : "unclear");
-    verdict_say(f,
-                "The strongest attack here, with models trained for it, tells samples that this method has "
-                "removed from samples never seen with an AUC of %.2f (0.5: guessing).",
-                auc->value);
+    verdict_say(
+        f,
+        "The strongest attack here, with models trained for it, tells samples that the recipe's method "
+        "has removed from samples never seen with an AUC of %.2f (0.5: guessing). It judges the method "
+        "and its settings, not this very model.",
+        auc->value);
     if (!isnan(v->after[FIGURE_lira_tpr].value))
         verdict_say(f, " It finds %s of them when one in 100 may be accused wrongly.",
                     verdict_share(p, v->after[FIGURE_lira_tpr].value));

@@ -94,6 +94,7 @@ static void membership(void **state) {
     Predictions retained = predictions("svc.retained"), test = predictions("svc.test"),
                 forgotten = predictions("svc.forgotten");
     const double *efficacy = doubles("svc", "efficacy", NULL), *shadow = doubles("svc", "shadow", NULL);
+    retained.n = test.n; /* the first of them, as in the papers' code */
     for (int f = 0; f < SVC_FEATURES; f++) {
         SvcResult r;
         Error e;

@@ -306,9 +306,15 @@ old_ssd=$(stamp "$work/again" ssd) old_salun=$(stamp "$work/again" salun)
 weights() { (cd "$1/cells" && stat -c '%n %y' retrain-*.safetensors); }
 old_weights=$(weights "$work/again") old_ssd=$(stamp "$work/again" ssd)
 # shellcheck disable=SC2086
-"${bench[@]}" $one --set audit.quantise=true --out "$work/again" >"$work/log" 2>&1 || complain "another audit: $(tail -3 "$work/log")"
+"${bench[@]}" $one --set audit.quantise=true --set audit.relearn_steps=2 --out "$work/again" >"$work/log" 2>&1 || complain "another audit: $(tail -3 "$work/log")"
 [ "$(weights "$work/again")" = "$old_weights" ] && [ "$(stamp "$work/again" ssd)" != "$old_ssd" ] || complain "another audit: $(weights "$work/again")"
 grep -q ua_int8 "$work/again/table.json" || complain "another audit: its figures are not in the table"
+# retraining knows nobody again in two updates: that is no figure like the others, in cells that were just made and in those that are read
+unlearnt='"relearn": {"value": 2, "at_least": true}'
+grep -qF "$unlearnt" "$work/again/table.json" && rm "$work/again/table.json" || complain "another audit: relearning is not marked"
+# shellcheck disable=SC2086
+"${bench[@]}" $one --set audit.quantise=true --set audit.relearn_steps=2 --out "$work/again" >"$work/log" 2>&1 && grep -qF "$unlearnt" "$work/again/table.json" ||
+    complain "another audit, read again: relearning is not marked"
 # shellcheck disable=SC2086
 "${bench[@]}" $one --out "$work/again" >"$work/log" 2>&1 || complain "and back: $(tail -3 "$work/log")"
 diff <(table "$work/grid") <(table "$work/again") >"$work/diff" || complain "settings there and back: $(head -5 "$work/diff")"

@@ -221,6 +221,12 @@ static void test_relearning(void **state) {
     curve_by_hand(&s->reference[0].retained, 1, 97, 0, true);
     verdict_make(&v, &r);
     assert_int_equal(finding_of(&v, "Relearning from others")->tone, TONE_OPEN);
+    /* who knows them at the start, where the reference does not, has forgotten nothing: nothing comes back */
+    curve_by_hand(&s->reference[0].retained, 5, 0, 0, false);
+    verdict_make(&v, &r);
+    assert_int_equal(finding_of(&v, "Relearning from others")->tone, TONE_AGAINST);
+    has(v.headline, "they are known nearly as well as before without any relearning");
+    assert_null(strstr(v.headline, "back within"));
     audits_close(s);
     s = audits_open(false);
     const UnlearnReport alone = report_of(s);
@@ -305,6 +311,47 @@ static void test_losses_for_scores(void **state) {
     assert_null(strstr(text, "0.52 %"));
     mem_free(text);
     audits_close(s);
+}
+
+/* Fewer bits bring back what was forgotten, if anything was, and more of it than the last digit. */
+static void test_bits(void **state) {
+    (void)state;
+    static const struct {
+        bool share;
+        double before, after, bits, reference;
+        const char *label; /* NULL: nothing is said */
+    } cases[] = {
+        {false, 0.8455, 0.8458, 0.8456, 0.9, NULL},        /* nothing was forgotten */
+        {false, 0.80, 0.846, 0.8459, 0.9, "nothing back"}, /* shown alike */
+        {false, 0.80, 0.846, 0.83, 0.9, "comes back"},     /* a third of the way back */
+        {false, 0.80, 0.846, 0.84, 0.9, "nothing back"},   /* an eighth */
+        {false, 0.1, 0.103, 0.1, 0.5, NULL},               /* hardly any of the way to the reference */
+        {false, 0.1, 0.103, 0.1, NAN, NULL},               /* or to unseen samples */
+        {false, 0.1, 0.3, 0.15, NAN, "comes back"},
+        {false, 0.3, 0.2, 0.1, 0.5, NULL}, /* known better than before */
+        {true, 10, 11, 4, 60, NULL},
+        {true, 10, 60, 58, 60, "nothing back"},
+        {true, 10, 60, 40, 60, "comes back"},
+        {true, 40, 20, 4, 60, NULL},
+    };
+    for (int i = 0; i < COUNT(cases); i++) {
+        AuditSet *s = audits_open(!isnan(cases[i].reference));
+        Verdict v;
+        const Finding *f = NULL;
+        s->before.share = cases[i].share;
+        s->before_mean[FIGURE_ua].value = cases[i].before;
+        s->before_mean[FIGURE_ta].value = cases[i].share ? 90 : 0.5;
+        s->after_mean[FIGURE_ua].value = cases[i].after;
+        s->after_mean[FIGURE_ua_int8].value = s->after_mean[FIGURE_ua_int4].value = cases[i].bits;
+        s->reference_mean[FIGURE_ua].value = cases[i].reference;
+        const UnlearnReport r = report_of(s);
+        verdict_make(&v, &r);
+        for (int k = 0; k < v.count; k++)
+            if (!strcmp(v.finding[k].subject, "Weights of fewer bits")) f = &v.finding[k];
+        if (f ? !cases[i].label || strcmp(f->label, cases[i].label) != 0 : cases[i].label != NULL)
+            fail_msg("case %d: %s", i, f ? f->text : "nothing is said");
+        audits_close(s);
+    }
 }
 
 static void test_exact(void **state) {
@@ -505,6 +552,80 @@ static void test_seeds(void **state) {
     audits_close(s);
 }
 
+/* ---- several models ---- */
+
+static void near(double got, double want) {
+    if (!(fabs(got - want) <= 1e-12)) fail_msg("%.15g, should be %.15g", got, want);
+}
+
+static AuditSet *set_by_hand(int afters, int references) {
+    AuditSet *s = room(1, sizeof *s);
+    audit_by_hand(&s->before, 0, 100, 90, 0);
+    for (int i = 0; i < afters; i++) audit_by_hand(&s->after[i], 40 + 20 * i, 100, 90, 0);
+    for (int i = 0; i < references; i++) audit_by_hand(&s->reference[i], 60 + 20 * i, 100, 90, 0);
+    s->afters = afters;
+    s->references = references;
+    return s;
+}
+
+/* One a seed: its own. Else: all of them. Before: always all of them. */
+static void test_references(void **state) {
+    (void)state;
+    static const struct {
+        int afters, references;
+        double before, first, mean;
+    } cases[] = {
+        {2, 2, 70 / 4.0, 20 / 4.0, 20 / 4.0}, /* 40, 60 by 60, 80 */
+        {1, 2, 70 / 4.0, 30 / 4.0, 30 / 4.0},
+        {2, 1, 60 / 4.0, 20 / 4.0, 10 / 4.0},
+        {2, 3, 80 / 4.0, 40 / 4.0, (40 + (0 + 20 + 40) / 3.0) / 2 / 4},
+    };
+    const UnlearnWorld world = {0};
+    Task task = {.classes = CLASSES};
+    const Unlearn u = {.task = &task, .world = &world};
+    for (int i = 0; i < COUNT(cases); i++) {
+        AuditSet *s = set_by_hand(cases[i].afters, cases[i].references);
+        Error e;
+        if (!audit_set_compare(s, &u, &e)) fail_msg("%s", e.text);
+        near(s->before_mean[FIGURE_gap].value, cases[i].before);
+        near(s->after[0].figure[FIGURE_gap].value, cases[i].first);
+        near(s->after_mean[FIGURE_gap].value, cases[i].mean);
+        assert_true(isnan(s->after_mean[FIGURE_rte].value));
+        audit_set_close(s);
+        mem_free(s);
+    }
+    /* who knows what it took counts */
+    AuditSet *s = set_by_hand(1, 3);
+    Error e;
+    s->after[0].figure[FIGURE_seconds].value = 1;
+    s->reference[0].figure[FIGURE_seconds].value = 10;
+    s->reference[2].figure[FIGURE_seconds].value = 20;
+    if (!audit_set_compare(s, &u, &e)) fail_msg("%s", e.text);
+    near(s->after_mean[FIGURE_rte].value, 7.5);
+    audit_set_close(s);
+    mem_free(s);
+}
+
+/* What was tried and not reached is no number like the others, nor is a mean with one such in it. */
+static void test_beyond(void **state) {
+    (void)state;
+    AuditSet *s = set_by_hand(2, 2);
+    const UnlearnWorld world = {0};
+    Task task = {.classes = CLASSES};
+    const Unlearn u = {.task = &task, .world = &world};
+    Error e;
+    s->after[0].figure[FIGURE_relearn] = audit_beyond(20);
+    s->after[1].figure[FIGURE_relearn] = (Interval){10, NAN, NAN};
+    for (int i = 0; i < 2; i++) s->reference[i].figure[FIGURE_relearn] = (Interval){10, NAN, NAN};
+    if (!audit_set_compare(s, &u, &e)) fail_msg("%s", e.text);
+    char *text = audit_set_json(s, &e);
+    assert_non_null(text);
+    has(text, "\"relearn\": {\"value\": 15, \"at_least\": true}");
+    has(text, "\"relearn\": {\"value\": 10, \"lo\": 10, \"hi\": 10}");
+    mem_free(text);
+    audits_close(s);
+}
+
 /* Whichever request for memory fails: an error, no crash, no leak. */
 static void test_out_of_memory(void **state) {
     (void)state;
@@ -538,6 +659,7 @@ int main(void) {
         cmocka_unit_test(test_comeback),
         cmocka_unit_test(test_what_else_speaks),
         cmocka_unit_test(test_losses_for_scores),
+        cmocka_unit_test(test_bits),
         cmocka_unit_test(test_exact),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_page),
@@ -545,6 +667,8 @@ int main(void) {
         cmocka_unit_test(test_without_pictures),
         cmocka_unit_test(test_nothing_measured),
         cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_beyond),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests_name("unlearn_report", tests, NULL, NULL);

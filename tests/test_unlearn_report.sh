@@ -56,6 +56,28 @@ mkdir "$work/audit" && touch "$work/audit/report.html" # it stays private where 
 [ "$(mode audit/report.html)" = 600 ] || complain "the audit's page, which says who, has mode $(mode audit/report.html)"
 grep -q '"rte": {"value": [1-9]' "$work/audit/audit.json" || complain "lethe audit: no time ratio"
 
+# shadows that have all the same weights (nothing is learnt, all begin with one model) are told apart by nothing that is drawn
+cat >"$work/still.json" <<JSON
+{"unlearn": {"method": "fine_tune", "fine_tune": {"epochs": 1, "lr": 0, "weight_decay": 0}, "retrain": {"init": "$work/m"}},
+ "audit": {"relearn_steps": 0, "quantise": false, "probe": false}}
+JSON
+"$lethe" audit "$work/still.json" --before "$work/m" --after "$work/m" --forget identity=person_0002 --set optim.lr=1e-30 --set train.epochs=1 \
+    --shadows 6 --no-pictures --out "$work/shadows" >"$work/log" 2>&1 || complain "shadows: $(tail -1 "$work/log")"
+grep -q '"lira_auc": {"value": 0.5}' "$work/shadows/audit.json" || complain "equal shadows differ: $(grep -o '"lira_auc[^}]*}' "$work/shadows/audit.json")"
+# it judges the recipe's method, and says so where the model after is another's work; a seed makes no other method
+shadows() { # shadows OUT AFTER [OPTIONS]
+    "$lethe" audit "$work/u.json" --before "$work/c" --after "$work/$2" --forget identity=person_0002 --set audit.relearn_steps=0 \
+        --set audit.quantise=false --shadows 6 --no-pictures --out "$work/$1" "${@:3}" >"$work/log" 2>&1 || complain "$1: $(tail -1 "$work/log")"
+}
+shadows same one --set unlearn.seed=3
+grep -q 'warning: .*U-LiRA' "$work/log" && complain "a warning of the same method: $(grep warning "$work/log")"
+shadows slower one --set unlearn.fine_tune.lr=0.02
+grep -q 'warning: .*/one: U-LiRA judges .*unlearn.fine_tune.lr is 0.01 .*0.02 here' "$work/log" || complain "other settings: $(head -2 "$work/log")"
+shadows scrub one --set unlearn.method=scrub --set unlearn.scrub.epochs=1
+grep -q 'warning: .*unlearn.method is "fine_tune" in its recipe, and "scrub" here' "$work/log" || complain "another method: $(head -2 "$work/log")"
+shadows none c
+grep -q 'warning: .*/c: .*names no method' "$work/log" || complain "no method: $(head -2 "$work/log")"
+
 timeout -k 5 120 mpirun -np 2 "$lethe" unlearn "$work/u.json" --checkpoint "$work/m" --forget identity=person_0002 --out "$work/two" >"$work/log" 2>&1 ||
     complain "two ranks: $(tail -1 "$work/log")"
 [ "$(pictures two.report.html)" = "$(pictures drawn.report.html)" ] || complain "two ranks have other pictures than one"

@@ -33,6 +33,14 @@ static void put(Audit *a, Figure f, double value) {
     a->figure[f] = (Interval){value, NAN, NAN};
 }
 
+Interval audit_beyond(double value) {
+    return (Interval){value, NAN, INFINITY};
+}
+
+bool audit_is_beyond(const Interval *i) {
+    return isinf(i->hi);
+}
+
 /* A share of n samples, in percent, with Wilson's interval. */
 static void put_share(Audit *a, Figure f, double percent, int64_t n) {
     Error ignored;
@@ -273,6 +281,17 @@ static bool measure(Audit *a, Unlearn *u, const AuditSettings *set, const Audit 
     return fine;
 }
 
+AuditDraws audit_draws_fix(Unlearn *u) {
+    const AuditDraws own = {u->seed, u->step->seed};
+    u->seed = u->step->seed = (uint64_t)u->world->run->seed * 1000003;
+    return own;
+}
+
+void audit_draws_back(Unlearn *u, AuditDraws own) {
+    u->seed = own.seed;
+    u->step->seed = own.step;
+}
+
 bool audit_measure(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *before, Error *e) {
     *a = (Audit){0};
     for (int i = 0; i < FIGURES; i++) put(a, (Figure)i, NAN);
@@ -283,12 +302,13 @@ bool audit_measure(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *
         return false;
     }
     memcpy(kept, p->value, (size_t)p->values * sizeof *kept);
-    /* what is drawn for a sample, masks and prompts, is the same before and after, and for every seed */
-    uint64_t seed = u->seed, drawn = u->step->seed;
-    u->seed = u->step->seed = (uint64_t)u->world->run->seed * 1000003;
+    /* who learns the forgotten again is bound to no zeros, and a reference never had them */
+    real *zeros = u->keep;
+    u->keep = NULL;
+    const AuditDraws own = audit_draws_fix(u);
     bool fine = measure(a, u, set, before, kept, e);
-    u->seed = seed;
-    u->step->seed = drawn;
+    audit_draws_back(u, own);
+    u->keep = zeros;
     mem_free(kept);
     if (!fine) audit_close(a);
     return fine;
@@ -357,16 +377,25 @@ bool audit_gap(double *out, const Interval *mine, const Interval *other, bool sh
     return n == 0 || measure_average_gap(out, a, b, n, e);
 }
 
+/* Of classes that are gone whole, their unseen samples count, where there are any. */
+static bool aus(Audit *a, const Unlearn *u, const Audit *before, Error *e) {
+    bool whole = u->world->whole, kin = whole && !isnan(value_of(a, FIGURE_ka));
+    double value, ta = value_of(a, FIGURE_ta),
+                  forgotten = kin ? value_of(a, FIGURE_ka) : 100 - value_of(a, FIGURE_ua);
+    if (!a->share || !u->task->classes || isnan(ta) || isnan(forgotten)) return true;
+    if (!measure_aus(&value, whole ? AUS_CLASS : AUS_SAMPLES, value_of(before, FIGURE_ta) / 100, ta / 100,
+                     forgotten / 100, e))
+        return false;
+    put(a, FIGURE_aus, value);
+    return true;
+}
+
 bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit *reference, Error *e) {
     double value;
     double ua = value_of(a, FIGURE_ua) / 100, ra = value_of(a, FIGURE_ra) / 100,
            ta = value_of(a, FIGURE_ta) / 100;
     bool known = !isnan(ua) && !isnan(ta); /* the forgotten may be deleted, and there may be no data.test */
-    if (a->share && u->task->classes && known) {
-        AusKind kind = u->world->whole ? AUS_CLASS : AUS_SAMPLES;
-        if (!measure_aus(&value, kind, value_of(before, FIGURE_ta) / 100, ta, 1 - ua, e)) return false;
-        put(a, FIGURE_aus, value);
-    }
+    if (!aus(a, u, before, e)) return false;
     if (!reference) return true;
     if (!audit_gap(&value, a->figure, reference->figure, a->share, e)) return false;
     put(a, FIGURE_gap, value);
@@ -389,10 +418,16 @@ bool audit_average(Interval out[FIGURES], const Audit *const *list, int n, Error
     bool fine = true;
     for (int f = 0; f < FIGURES && fine; f++) {
         int some = 0;
-        for (int i = 0; i < n; i++)
+        bool beyond = false;
+        for (int i = 0; i < n; i++) {
             if (!isnan(list[i]->figure[f].value)) x[some++] = list[i]->figure[f].value;
+            beyond |= audit_is_beyond(&list[i]->figure[f]);
+        }
         out[f] = n == 1 ? list[0]->figure[f] : (Interval){some ? numbers_mean(x, some) : NAN, NAN, NAN};
-        if (n > 1 && some > 1) fine = interval_t(&out[f], x, some, LEVEL, e);
+        if (n > 1 && beyond)
+            out[f] = audit_beyond(out[f].value);
+        else if (n > 1 && some > 1)
+            fine = interval_t(&out[f], x, some, LEVEL, e);
     }
     mem_free(x);
     return fine;
@@ -409,6 +444,7 @@ bool audit_json(const Interval figure[FIGURES], char *out, size_t size) {
             json_put_real(&w, "lo", figure[i].lo);
             json_put_real(&w, "hi", figure[i].hi);
         }
+        if (audit_is_beyond(&figure[i])) json_put_bool(&w, "at_least", true);
         json_put_close(&w, '}');
     }
     json_put_close(&w, '}');

@@ -90,12 +90,24 @@ typedef struct AuditCurve {
 } AuditCurve;
 
 typedef struct Audit {
-    Interval figure[FIGURES]; /* value NAN: not measured; lo, hi NAN: no interval is known */
+    Interval figure[FIGURES]; /* value NAN: not measured; lo, hi NAN: no interval is known; audit_beyond */
     const char *score;        /* what UA, RA and TA go by: "top1", "miou_box", "loss" */
     bool share;               /* UA is 100 - score and RA the score; else all are the score itself (a loss) */
     Observed forget, retain, test, kin;
     AuditCurve retained, few; /* relearning */
 } Audit;
+
+/* A figure that is more than `value`, by nobody knows how much: what was tried ended there. lo is NAN. */
+Interval audit_beyond(double value);
+bool audit_is_beyond(const Interval *i);
+
+/* Between these two, what is drawn for a sample, masks and prompts, is the same whatever the model, before or
+ * after, and whatever its seed. */
+typedef struct AuditDraws {
+    uint64_t seed, step;
+} AuditDraws;
+AuditDraws audit_draws_fix(Unlearn *u);
+void audit_draws_back(Unlearn *u, AuditDraws own);
 
 /* Of the weights in u->task, which come back unchanged. `before`: of the model before, for what relearning
  * has to reach (NULL: this is it). Collective. */
@@ -109,11 +121,12 @@ bool audit_compare(Audit *a, const Unlearn *u, const Audit *before, const Audit 
  * points: theirs is in percent of the other's. `share`: the score is no loss. */
 bool audit_gap(double *out, const Interval *mine, const Interval *other, bool share, Error *e);
 
-/* Means with Student's intervals over n audits of the same, one a seed; n = 1: as it is. */
+/* Means with Student's intervals over n audits of the same, one a seed; n = 1: as it is. Where one is beyond
+ * what was tried, so is the mean. */
 bool audit_average(Interval out[FIGURES], const Audit *const *list, int n, Error *e);
 
-/* {"ua": {"value": .., "lo": .., "hi": ..}, ..}: what was measured, as compact JSON. False if it does not
- * fit. */
+/* {"ua": {"value": .., "lo": .., "hi": ..}, "relearn": {"value": 100, "at_least": true}, ..}: what was
+ * measured, as compact JSON. False if it does not fit. */
 bool audit_json(const Interval figure[FIGURES], char *out, size_t size);
 
 /* for unlearn/audit_relearn.c */

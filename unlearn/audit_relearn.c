@@ -79,7 +79,7 @@ static bool relearn(AuditCurve *c, Unlearn *u, const AuditSettings *set, double 
 
 static void steps_put(Audit *a, Figure f, const AuditCurve *c, const AuditSettings *set) {
     double last = c->n ? c->step[c->n - 1] : 0;
-    a->figure[f] = (Interval){c->reached ? last : (double)set->relearn_steps, NAN, NAN};
+    a->figure[f] = c->reached ? (Interval){last, NAN, NAN} : audit_beyond((double)set->relearn_steps);
 }
 
 bool audit_relearn(Audit *a, Unlearn *u, const AuditSettings *set, const Audit *before, Error *e) {

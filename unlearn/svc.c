@@ -36,11 +36,13 @@ static bool rows_new(Rows *r, int64_t n, int columns, Error *e) {
     return error_memory(e, nodes * sizeof *r->node);
 }
 
-static void rows_fill(Rows *r, int64_t first, const double *x, int64_t n, int columns) {
+/* `n` of the points, evenly spread: in a folder of classes the first are of the first classes alone. */
+static void rows_fill(Rows *r, int64_t first, SvcPoints p, int64_t n, int columns) {
     for (int64_t i = 0; i < n; i++) {
         struct svm_node *node = r->node + (first + i) * (columns + 1);
+        const double *x = p.x + i * p.n / n * columns;
         r->row[first + i] = node;
-        for (int j = 0; j < columns; j++) node[j] = (struct svm_node){j + 1, x[i * columns + j]};
+        for (int j = 0; j < columns; j++) node[j] = (struct svm_node){j + 1, x[j]};
         node[columns].index = -1;
     }
 }
@@ -105,9 +107,9 @@ bool svc_attack(SvcResult *out, SvcPoints retained, SvcPoints test, SvcPoints fo
     bool ok = rows_new(&rows, 2 * each + forgotten.n, columns, e);
     if (ok) {
         for (int64_t i = each; i < 2 * each; i++) y[i] = 1;
-        rows_fill(&rows, 0, test.x, each, columns);
-        rows_fill(&rows, each, retained.x, each, columns);
-        rows_fill(&rows, 2 * each, forgotten.x, forgotten.n, columns);
+        rows_fill(&rows, 0, test, each, columns);
+        rows_fill(&rows, each, retained, each, columns);
+        rows_fill(&rows, 2 * each, forgotten, forgotten.n, columns);
         ok = attack(out, &rows, y, each, forgotten.n, columns, e);
         rows_free(&rows);
     }

@@ -4,9 +4,9 @@
  * asked about the forgotten ones. MIA-efficacy is the percentage of them that it takes for never seen. The
  * figure is read beside a retrained model's, which is not 100.
  *
- * Their code takes the first |test| retained samples and all test samples, and does not ask whether there are
- * that many retained: the classifier then leans to the larger side. Here the first min(|retained|, |test|) of
- * both are taken, which is the same wherever there are at least as many retained as test samples.
+ * Their code takes the first |test| retained samples, of a shuffled set, and all test samples, and does not
+ * ask whether there are that many retained: the classifier then leans to the larger side. Here it is
+ * min(|retained|, |test|) of both, evenly spread over each, since sets come class by class here.
  *
  * Time is quadratic: 10 000 + 10 000 samples and 5 000 forgotten take a few seconds (tests/test_audit_stats.c
  * prints how many). libsvm's messages are silenced, for the whole process. */
