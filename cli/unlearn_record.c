@@ -79,7 +79,8 @@ static bool old_add(Record *r, const char *path, const char *role, Error *e) {
     if (!text) return error_memory(e, length);
     memcpy(text, path, length);
     CertificateFile *f = &r->old[r->olds];
-    *f = (CertificateFile){.path = text, .role = role, .sha256 = text + length};
+    *f = (CertificateFile){
+        .path = text, .role = role, .sha256 = text + length, .lists = !strcmp(role, "manifest")};
     r->path[r->olds++] = text;
     return hash_file(path, text + length, &f->bytes, e);
 }
