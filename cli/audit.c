@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/place.h"
+#include "cli/reference.h"
 #include "cli/unlearn_report_world.h"
 
 #include "core/clock.h"
@@ -96,7 +97,8 @@ static bool audit(const Command *c, Error *e) {
     if (!to) return error_memory(e, sizeof *to);
     bool opened = comm_agree(!comm_first() || place_check(c, e), e) &&
                   world_open(&w, c->recipe, &c->set, c->before, &c->forget, (uint64_t)c->seed, e);
-    bool fine = opened && comm_agree(unlearn_open(&u, &w.setup.task, &w.unlearn, &w.setup.unlearn, e), e) &&
+    bool fine = opened && reference_check(&w, &c->reference, &c->after, e) &&
+                comm_agree(unlearn_open(&u, &w.setup.task, &w.unlearn, &w.setup.unlearn, e), e) &&
                 look(to, &w, &u, c, REPORT_BEFORE, 0, e) && audit_set_before(&to->audits, &w, &u, e) &&
                 others(to, &w, &u, c, e) &&
                 comm_agree(!comm_first() || write(to, &w, c, clock_seconds() - began, e), e);

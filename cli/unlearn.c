@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/place.h"
+#include "cli/reference.h"
 #include "cli/unlearn_output.h"
 #include "cli/unlearn_plan.h"
 #include "cli/unlearn_record.h"
@@ -53,14 +54,17 @@ typedef struct Result {
     AuditSet audits;
     ReportPictures pictures;
     ReportWork work;
+    bool unchanged; /* not a weight differs from before */
 } Result;
 
 /* audit.json and the record, beside the checkpoint. */
-static bool audit_write(const World *w, const Record *r, const Method *m, const AuditSet *s, const Output *o,
-                        double seconds, Error *e) {
-    char path[FILE_PATH], *text = audit_set_json(s, e);
+static bool audit_write(const World *w, const Record *r, const Method *m, const Output *o, const Result *from,
+                        Error *e) {
+    char path[FILE_PATH], *text = audit_set_json(&from->audits, e);
+    const RecordResult result = {
+        .audit = text, .seconds = from->work.unlearn_seconds, .unchanged = from->unchanged};
     bool fine = text && file_join(path, sizeof path, o->partial, "audit.json", e) &&
-                file_write(path, text, strlen(text), e) && record_write(r, w, m, o, text, seconds, e);
+                file_write(path, text, strlen(text), e) && record_write(r, w, m, o, &result, e);
     mem_free(text);
     return fine;
 }
@@ -97,6 +101,18 @@ static bool private_write(const World *w, const Output *o, const Result *from, c
     return c->bare || (output_page(o, true, path, e) && report_world_write(path, w, &from->audits, &work, e));
 }
 
+/* A method that did nothing is no error, but nobody shall take it for forgetting. */
+static bool unchanged_tell(const Unlearn *u, const Method *m) {
+    const Params *p = &u->task->params;
+    bool same = memcmp(p->value, u->origin, (size_t)p->values * sizeof(real)) == 0;
+    if (same && comm_first())
+        fprintf(stderr,
+                "lethe: warning: %s changed no weight: the model is what it was, and knows what it knew; see "
+                "its settings\n",
+                m->name);
+    return same;
+}
+
 /* The method, the statistics, the checkpoint, the audit. */
 static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Output *o, const Record *r,
                    Result *to, Error *e) {
@@ -107,12 +123,13 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
     if (comm_first())
         printf("%s: %" PRId64 " updates in %.1f s; now the audit\n", m->title, u->updates, took);
     fflush(stdout);
+    to->unchanged = unchanged_tell(u, m);
     to->work = (ReportWork){.method = m, .record = r, .unlearn_seconds = took, .updates = u->updates};
     began = clock_seconds();
     if (!audit(w, u, to, c, took, e)) return false;
     to->work.audit_seconds = clock_seconds() - began;
-    return comm_agree(!comm_first() || (audit_write(w, r, m, &to->audits, o, took, e) &&
-                                        page_write(w, o, to, e) && private_write(w, o, to, c, e)),
+    return comm_agree(!comm_first() || (audit_write(w, r, m, o, to, e) && page_write(w, o, to, e) &&
+                                        private_write(w, o, to, c, e)),
                       e);
 }
 
@@ -141,15 +158,19 @@ static bool run(World *w, const Command *c, Result *to, Error *e) {
     Output o = {.lock = -1};
     Record r = {0};
     const Method *m = unlearn_methods[w->setup.unlearn.method];
+    const RecordAsk ask = {.key = c->key,
+                           .forget = &c->forget,
+                           .reference = &c->reference,
+                           .seed = c->seed,
+                           .operator_name = c->operator_name ? c->operator_name : ""};
     bool fine = comm_agree(unlearn_open(&u, &w->setup.task, &w->unlearn, &w->setup.unlearn, e), e);
     if (fine && c->dry) {
         fine = plan_print(w, &u, m, e);
     } else if (fine) {
-        fine =
-            comm_agree(method_check(m, &u, e), e) &&
-            comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
-            comm_agree(!comm_first() || record_open(&r, w, m, c->key, &c->forget, c->operator_name, e), e) &&
-            comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, to, e);
+        fine = comm_agree(method_check(m, &u, e), e) &&
+               comm_agree(!comm_first() || output_open(&o, c->out, e), e) &&
+               comm_agree(!comm_first() || record_open(&r, w, m, &ask, e), e) &&
+               comm_agree(log_of(&u.log, &o, e), e) && forget(w, &u, m, c, &o, &r, to, e);
         log_close(u.log);
         u.log = NULL;
         fine = fine && comm_agree(!comm_first() || finish(&o, c->bare, e), e);
@@ -177,7 +198,7 @@ static bool unlearn(const Command *c, Error *e) {
     if (!to) return error_memory(e, sizeof *to);
     bool fine = comm_agree(c->dry || !comm_first() || place_check(c, e), e) &&
                 world_open(&w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e) &&
-                run(&w, c, to, e);
+                reference_check(&w, &c->reference, NULL, e) && run(&w, c, to, e);
     audit_set_close(&to->audits);
     pictures_close(&to->pictures);
     mem_free(to);

@@ -79,7 +79,8 @@ static bool old_add(Record *r, const char *path, const char *role, Error *e) {
     if (!text) return error_memory(e, length);
     memcpy(text, path, length);
     CertificateFile *f = &r->old[r->olds];
-    *f = (CertificateFile){.path = text, .role = role, .sha256 = text + length};
+    *f = (CertificateFile){
+        .path = text, .role = role, .sha256 = text + length, .lists = !strcmp(role, "manifest")};
     r->path[r->olds++] = text;
     return hash_file(path, text + length, &f->bytes, e);
 }
@@ -101,34 +102,68 @@ static bool old_walk(Record *r, const char *folder, int depth, Error *e) {
     return fine;
 }
 
-/* Of a checkpoint in a run, RUN/checkpoints/STEP, the whole run; of a file it alone. */
-static bool old_find(Record *r, const Checkpoint *c, Error *e) {
-    enum { DEPTH = 4 };
-    char folder[FILE_PATH];
+/* Of a checkpoint in a run, RUN/checkpoints/STEP, the run's folder; of another, or a file, itself. */
+static void old_root(char folder[FILE_PATH], const Checkpoint *c) {
     const char *path = checkpoint_path(c);
-    if (file_kind(path) != FILE_FOLDER) return old_add(r, path, "export", e);
-    snprintf(folder, sizeof folder, "%.*s", (int)(file_base(path) - path), path); /* RUN/checkpoints/ */
+    snprintf(folder, FILE_PATH, "%.*s", (int)(file_base(path) - path), path); /* RUN/checkpoints/ */
     size_t n = strlen(folder);
     if (n > 0) folder[--n] = '\0';
-    bool run = strcmp(file_base(folder), "checkpoints") == 0;
+    bool run = file_kind(path) == FILE_FOLDER && strcmp(file_base(folder), "checkpoints") == 0;
     if (run && n > strlen("checkpoints"))
         folder[n - strlen("checkpoints") - 1] = '\0';
-    else if (run)
-        snprintf(folder, sizeof folder, ".");
-    return old_walk(r, run ? folder : path, DEPTH, e);
+    else
+        snprintf(folder, FILE_PATH, "%s", run ? "." : path);
+}
+
+static bool old_find(Record *r, const Checkpoint *c, Error *e) {
+    enum { DEPTH = 4 };
+    char root[FILE_PATH];
+    old_root(root, c);
+    return file_kind(root) == FILE_FOLDER ? old_walk(r, root, DEPTH, e) : old_add(r, root, "export", e);
+}
+
+static bool old_same(const Checkpoint *a, const Checkpoint *b) {
+    char root[FILE_PATH];
+    FileId x, y;
+    old_root(root, a);
+    if (!file_id(root, &x)) return false;
+    old_root(root, b);
+    return file_id(root, &y) && x.device == y.device && x.inode == y.inode;
+}
+
+/* ---- what retraining begins with ---- */
+
+/* The record itself speaks of these weights: of what they knew, and, if they knew anybody, of their files. */
+static bool first_open(Record *r, const World *w, const Method *m, Error *e) {
+    const char *init = m->claim == CLAIM_EXACT ? world_init(w) : "";
+    Checkpoint *c = NULL;
+    if (!init[0]) return true;
+    bool fine = reference_open(&c, init, e) && reference_known(&r->first, w, c, e);
+    if (fine && r->first.count) {
+        fprintf(stderr,
+                "lethe: warning: unlearn.retrain.init (%s) was trained with %" PRId64
+                " of the forgotten samples: what is made of it is not retrained without them, and the record "
+                "does not claim so\n",
+                init, r->first.count);
+        fine = old_same(c, w->checkpoint) || old_find(r, c, e);
+    }
+    checkpoint_close(c);
+    return fine;
 }
 
 /* ---- the request ---- */
 
-static bool words_join(Record *r, Error *e) {
+/* Who draws samples by a seed has said which only together with it. */
+static bool words_join(Record *r, bool drawn, Error *e) {
     size_t used = 0;
-    for (int i = 0; i < r->asked->count; i++) {
-        int n = snprintf(r->words + used, sizeof r->words - used, "%s%s", i ? " " : "", r->asked->item[i]);
-        if (n < 0 || used + (size_t)n >= sizeof r->words)
-            return error_set(e, ERROR_LIMIT, "--forget: the request is too long for the record: use @LIST");
-        used += (size_t)n;
-    }
-    return true;
+    const OptionList *asked = r->ask.forget;
+    for (int i = 0; i < asked->count && used < sizeof r->words; i++)
+        used +=
+            (size_t)snprintf(r->words + used, sizeof r->words - used, "%s%s", i ? " " : "", asked->item[i]);
+    if (drawn && used < sizeof r->words)
+        used += (size_t)snprintf(r->words + used, sizeof r->words - used, " seed=%" PRId64, r->ask.seed);
+    return used < sizeof r->words ||
+           error_set(e, ERROR_LIMIT, "--forget: the request is too long for the record: use @LIST");
 }
 
 static bool samples_list(Record *r, const World *w, Error *e) {
@@ -175,6 +210,11 @@ static char *settings_text(const World *w, const Method *m, Error *e) {
     return text;
 }
 
+/* Retraining is exact only from weights that never saw the forgotten. */
+CertificateClaim record_claim(const Record *r, const Method *m) {
+    return m->claim == CLAIM_EXACT && r->first.count ? CLAIM_HEURISTIC : m->claim;
+}
+
 static CertificateFacts facts_of(const Record *r, const World *w, const Method *m) {
     return (CertificateFacts){.received = r->received,
                               .kind = w->request.kind,
@@ -186,18 +226,16 @@ static CertificateFacts facts_of(const Record *r, const World *w, const Method *
                               .method = m->name,
                               .settings = r->settings,
                               .seed = w->setup.unlearn.seed,
-                              .claim = m->claim,
+                              .claim = record_claim(r, m),
                               .old_state = r->old,
                               .old_state_count = r->olds,
-                              .by = r->operator_name};
+                              .by = r->ask.operator_name};
 }
 
-bool record_open(Record *r, const World *w, const Method *m, const char *key, const OptionList *forget,
-                 const char *operator_name, Error *e) {
-    *r = (Record){
-        .asked = forget, .operator_name = operator_name ? operator_name : "", .received = time(NULL)};
-    if (!key_open(&r->key, key, e) || !words_join(r, e) || !samples_list(r, w, e) ||
-        !old_find(r, w->checkpoint, e) || !(r->settings = settings_text(w, m, e)))
+bool record_open(Record *r, const World *w, const Method *m, const RecordAsk *ask, Error *e) {
+    *r = (Record){.ask = *ask, .received = time(NULL)};
+    if (!key_open(&r->key, ask->key, e) || !words_join(r, w->request.drawn, e) || !samples_list(r, w, e) ||
+        !old_find(r, w->checkpoint, e) || !first_open(r, w, m, e) || !(r->settings = settings_text(w, m, e)))
         return false;
     const CertificateFacts f = facts_of(r, w, m);
     return certificate_names_nobody(&f, "settings", r->settings, e);
@@ -221,15 +259,61 @@ bool record_opening(const Output *o, bool partial, char path[FILE_PATH], Error *
     return error_set(e, ERROR_LIMIT, "%s: the path is too long", o->folder);
 }
 
-/* Retraining is exact only from weights that never saw the forgotten. */
-static const char *claim_words(const World *w, const Method *m) {
-    const char *init = m->claim == CLAIM_EXACT ? world_init(w) : "";
-    return init[0]
-               ? "The new weights come from a training that read only retained samples; it began with other "
-                 "weights (settings: unlearn.retrain.init), and the claim holds if those never saw the "
-                 "forgotten "
-                 "samples, which this record cannot know."
-               : NULL;
+enum { CLAIM_WORDS = 1000 };
+
+/* The claim of a training that began with other weights. */
+static void claim_first(const Record *r, char out[CLAIM_WORDS]) {
+    static const char began[] = "The new weights come from a training that read only retained samples; it "
+                                "began with other weights (settings: unlearn.retrain.init), ";
+    if (r->first.count)
+        snprintf(out, CLAIM_WORDS,
+                 "%swhich had been trained with %" PRId64
+                 " of the forgotten samples, as their own manifest says. Nothing proves that no trace of "
+                 "these is left.",
+                 began, r->first.count);
+    else if (r->first.told)
+        snprintf(out, CLAIM_WORDS,
+                 "%swhose own manifest lists none of the forgotten samples among what they were trained on. "
+                 "What those weights in turn began with this record does not know.",
+                 began);
+    else
+        snprintf(out, CLAIM_WORDS,
+                 "%sand the claim holds if those never saw the forgotten samples, which this record cannot "
+                 "know.",
+                 began);
+}
+
+/* NULL: the usual ones. */
+static const char *claim_words(char out[CLAIM_WORDS], const Record *r, const World *w, const Method *m,
+                               bool unchanged) {
+    bool began = m->claim == CLAIM_EXACT && world_init(w)[0];
+    if (!began && !unchanged) return NULL;
+    if (began)
+        claim_first(r, out);
+    else
+        snprintf(out, CLAIM_WORDS, "%s", certificate_claim_words(m->claim));
+    size_t n = strlen(out);
+    if (unchanged)
+        snprintf(out + n, CLAIM_WORDS - n,
+                 " Not a single weight was changed: the new weights are the old ones.");
+    return out;
+}
+
+/* The weights that the audit held the new ones against. mem_free both. */
+static bool references_hash(const OptionList *list, char (**text)[HASH_TEXT], const char ***out, Error *e) {
+    size_t n = (size_t)list->count + 1;
+    *text = mem_zero(n, sizeof **text);
+    *out = mem_zero(n, sizeof **out);
+    bool fine = (*text && *out) || error_memory(e, n * sizeof **text);
+    for (int i = 0; i < list->count && fine; i++) {
+        Checkpoint *c = NULL;
+        char note[CHECKPOINT_NOTE];
+        fine = checkpoint_open(&c, list->item[i], note, e) &&
+               hash_file(weights_path(checkpoint_file(c, CHECKPOINT_MODEL)), (*text)[i], NULL, e);
+        (*out)[i] = (*text)[i];
+        checkpoint_close(c);
+    }
+    return fine;
 }
 
 static bool sign(const Record *r, const CertificateFacts *f, const CertificateSecret *secret, const Output *o,
@@ -246,10 +330,21 @@ static bool sign(const Record *r, const CertificateFacts *f, const CertificateSe
     return fine;
 }
 
-bool record_write(const Record *r, const World *w, const Method *m, const Output *o, const char *audit,
-                  double seconds, Error *e) {
-    char before[HASH_TEXT], after[HASH_TEXT], old_root[HASH_TEXT], root[HASH_TEXT], path[FILE_PATH];
+/* Both files, of facts that are complete. */
+static bool put(const Record *r, const CertificateFacts *f, const Output *o, Error *e) {
     CertificateSecret secret;
+    char path[FILE_PATH];
+    if (!record_opening(o, true, path, e)) return false;
+    if (unlink(path) != 0 && errno != ENOENT) return file_error(e, path, "remove", errno);
+    return certificate_secret_make(&secret, e) && certificate_opening_write(path, f, &secret, e) &&
+           sign(r, f, &secret, o, e);
+}
+
+bool record_write(const Record *r, const World *w, const Method *m, const Output *o,
+                  const RecordResult *result, Error *e) {
+    char before[HASH_TEXT], after[HASH_TEXT], old_root[HASH_TEXT], root[HASH_TEXT], path[FILE_PATH];
+    char claim[CLAIM_WORDS], (*text)[HASH_TEXT] = NULL;
+    const char **reference = NULL;
     CertificateFacts f = facts_of(r, w, m);
     if (!output_model(o, w, path, e) || !hash_file(path, after, NULL, e) ||
         !hash_file(weights_path(checkpoint_file(w->checkpoint, CHECKPOINT_MODEL)), before, NULL, e) ||
@@ -260,14 +355,17 @@ bool record_write(const Record *r, const World *w, const Method *m, const Output
     f.weights_after = after;
     f.manifest_before = old_root;
     f.manifest_after = root;
-    f.audit = audit;
+    f.audit = result->audit;
     f.answered = time(NULL);
-    f.duration_seconds = seconds;
-    f.claim_text = claim_words(w, m);
-    if (!record_opening(o, true, path, e)) return false;
-    if (unlink(path) != 0 && errno != ENOENT) return file_error(e, path, "remove", errno);
-    return certificate_secret_make(&secret, e) && certificate_opening_write(path, &f, &secret, e) &&
-           sign(r, &f, &secret, o, e);
+    f.duration_seconds = result->seconds;
+    f.claim_text = claim_words(claim, r, w, m, result->unchanged);
+    bool fine = references_hash(r->ask.reference, &text, &reference, e);
+    f.references = reference;
+    f.reference_count = r->ask.reference->count;
+    fine = fine && put(r, &f, o, e);
+    mem_free(text);
+    mem_free(reference);
+    return fine;
 }
 
 bool record_finish(const Output *o, Error *e) {

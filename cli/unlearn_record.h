@@ -3,15 +3,23 @@
 #ifndef LETHE_CLI_UNLEARN_RECORD_H
 #define LETHE_CLI_UNLEARN_RECORD_H
 
+#include "cli/reference.h"
 #include "cli/unlearn_output.h"
 #include "core/sign.h"
 
+/* What the command line says for it. */
+typedef struct RecordAsk {
+    const char *key, *operator_name; /* of --key, may be NULL; may be "" */
+    const OptionList *forget, *reference;
+    int64_t seed; /* of random=SHARE */
+} RecordAsk;
+
 typedef struct Record {
     SignKey *key;
-    const OptionList *asked;   /* the words of --forget */
-    const char *operator_name; /* may be "" */
-    char words[4096];          /* the same in one text */
+    RecordAsk ask;
+    char words[4096];          /* of --forget, and the seed where it draws, in one text */
     char *settings;            /* of the method, as JSON */
+    Known first;               /* what the weights knew that retraining begins with */
     CertificateSample *sample; /* the forgotten */
     CertificateFile *old;      /* what still holds the state from before */
     char **path;               /* [olds] their paths and hashes: owned */
@@ -19,14 +27,22 @@ typedef struct Record {
     int64_t received; /* seconds since 1970 */
 } Record;
 
+/* What came of it. */
+typedef struct RecordResult {
+    const char *audit; /* as JSON */
+    double seconds;
+    bool unchanged; /* not a weight differs from before */
+} RecordResult;
+
 /* Before the work: reads the key (of --key, or the user's own, which is made where there is none), gathers
  * what the record will say of the request and of the old state, and refuses what must not stand in it. Rank 0
  * alone. */
-bool record_open(Record *r, const World *w, const Method *m, const char *key, const OptionList *forget,
-                 const char *operator_name, Error *e);
+bool record_open(Record *r, const World *w, const Method *m, const RecordAsk *ask, Error *e);
 /* After it: writes both files; the opening under a name for the time being, until record_finish. */
-bool record_write(const Record *r, const World *w, const Method *m, const Output *o, const char *audit,
-                  double seconds, Error *e);
+bool record_write(const Record *r, const World *w, const Method *m, const Output *o,
+                  const RecordResult *result, Error *e);
+/* How much is claimed: the method's own, unless retraining began with weights that knew the forgotten. */
+CertificateClaim record_claim(const Record *r, const Method *m);
 bool record_finish(const Output *o, Error *e); /* just before the output stands */
 void record_close(Record *r);                  /* a zeroed one is fine */
 

@@ -42,7 +42,7 @@ static void put_title(Html *h, const UnlearnReport *r, const Verdict *v) {
 static void put_findings(Html *h, const UnlearnReport *r, const Verdict *v) {
     static const char *const class[TONES] = {
         [TONE_LIKE] = "like", [TONE_UNSURE] = "unsure", [TONE_AGAINST] = "against", [TONE_OPEN] = "open"};
-    if (!r->audits->references && !(r->method && r->method->claim == CLAIM_EXACT))
+    if (!r->audits->references && !report_exact(r))
         html_put(h, "<p class=\"alone\"><b>No reference was given.</b> Most figures can only be judged "
                     "beside those of a model that was trained without the samples: make one by <code>lethe "
                     "unlearn --method retrain</code>, and give it by <code>--reference</code>.</p>\n");

@@ -18,7 +18,9 @@ typedef struct UnlearnReport {
     const AuditSet *audits;     /* compared: audit_set_compare */
     const AuditSettings *audit; /* what was tried */
     const Method *method;       /* NULL: the weights were made elsewhere */
-    char *const *asked;         /* [asks] the --forget texts; 0: the page names nobody, and has no pictures */
+    int64_t
+        began_with; /* forgotten samples that the weights knew with which retraining began; 0: none known */
+    char *const *asked; /* [asks] the --forget texts; 0: the page names nobody, and has no pictures */
     int asks;
     int64_t trained;        /* samples that the model before was trained on */
     int64_t count[SETS];    /* samples of each set; 0: there is none */
@@ -59,6 +61,9 @@ bool report_losses(Html *h, const UnlearnReport *r, Error *e);
 void report_relearning(Html *h, const UnlearnReport *r);
 
 bool report_pictures(Html *h, const UnlearnReport *r, Error *e);
+
+/* Is the model one that was trained without the forgotten, first weights included? */
+bool report_exact(const UnlearnReport *r);
 
 /* What the claim is; what was asked and done; what is not proven, and what else holds the old state. */
 void report_claim(Html *h, const UnlearnReport *r);

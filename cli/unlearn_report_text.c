@@ -23,22 +23,44 @@ static const struct {
                          "tightly as the numbers in the method's settings say."},
     [CLAIM_HEURISTIC] =
         {"Heuristic",
-         "The method changes the weights so that the model behaves as if it had not seen the samples. "
-         "Nothing proves what the weights still hold: known is what was measured here, and an attack that "
-         "was not tried may find more. Where proof is needed, train anew without the samples."},
+         "The method is meant to change the weights so that the model behaves as if it had not seen the "
+         "samples. How far it did is what was measured here, and an attack that was not tried may find "
+         "more: nothing proves what the weights still hold. Where proof is needed, train anew without the "
+         "samples."},
 };
+
+bool report_exact(const UnlearnReport *r) {
+    return r->method && r->method->claim == CLAIM_EXACT && !r->began_with;
+}
+
+/* Retraining from weights that knew the forgotten. */
+static void claim_began(Html *h, const UnlearnReport *r) {
+    html_put(h,
+             "The training read the retained samples alone, but the weights it began with had been trained "
+             "with %" PRId64
+             " of the forgotten ones, as their own list of samples says. Training on removes what they "
+             "knew only as far as it was measured here; nothing proves that it is gone. Where proof is "
+             "needed, begin with random weights, or with others that were trained without the samples.",
+             r->began_with);
+}
 
 void report_claim(Html *h, const UnlearnReport *r) {
     const Method *m = r->method;
+    CertificateClaim claim = m && !r->began_with ? m->claim : CLAIM_HEURISTIC;
     html_put(h, "<div class=\"card claim\"><h3>What is claimed: %s</h3>\n<p>",
-             m ? claim_text[m->claim].title : "nothing");
+             m ? claim_text[claim].title : "nothing");
     if (m) {
         html_text(h, m->title);
         html_put(h, " (");
         html_text(h, m->source);
         html_put(h, "): ");
         html_text(h, m->about);
-        html_put(h, ".</p>\n<p>%s</p></div>\n", claim_text[m->claim].text);
+        html_put(h, ".</p>\n<p>");
+        if (r->began_with)
+            claim_began(h, r);
+        else
+            html_put(h, "%s", claim_text[claim].text);
+        html_put(h, "</p></div>\n");
     } else
         html_put(h, "How these weights were made is not known here: they were only measured. What follows "
                     "are measurements, not a statement about how the samples were removed.</p></div>\n");
@@ -235,7 +257,7 @@ static void remain_put(Html *h, const UnlearnReport *r) {
 }
 
 void report_limits(Html *h, const UnlearnReport *r) {
-    bool exact = r->method && r->method->claim == CLAIM_EXACT;
+    bool exact = report_exact(r);
     html_put(
         h,
         "<section><h2>What this does not prove</h2>\n<p class=\"lead\">Good figures are not a proof. "

@@ -54,6 +54,7 @@ bool report_world_write(const char *path, const World *w, const AuditSet *s, con
     UnlearnReport r = {.audits = s,
                        .audit = &w->setup.audit,
                        .method = work->method,
+                       .began_with = work->record ? work->record->first.count : 0,
                        .asked = work->asked ? work->asked->item : NULL,
                        .asks = work->asked ? work->asked->count : 0,
                        .trained = w->manifest->count,

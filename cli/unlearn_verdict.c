@@ -15,10 +15,6 @@ static bool told_apart(const View *v, Figure f) {
     return fabs(v->before[f].value - goal->value) > NEAR_POINTS;
 }
 
-static bool is_exact(const UnlearnReport *r) {
-    return r->method && r->method->claim == CLAIM_EXACT;
-}
-
 /* "judges 100 % of them wrong", "has a loss of 0.4 on them" */
 static const char *judges(char out[PHRASE], const View *v, double ua) {
     char word[WORD];
@@ -110,7 +106,7 @@ static void forgotten_judge(View *v, const Interval *mine, const Interval *goal)
 static void forgotten_put(View *v) {
     const Interval *mine = &v->after[FIGURE_ua], *goal = verdict_reference(v, FIGURE_ua);
     if (isnan(mine->value)) return;
-    if (!goal && is_exact(v->r))
+    if (!goal && report_exact(v->r))
         forgotten_exact(v);
     else if (!goal)
         forgotten_open(v);
@@ -234,7 +230,7 @@ void verdict_make(Verdict *out, const UnlearnReport *r) {
               .kind = score_kind(s)};
     forgotten_put(&v);
     kept_put(&v);
-    if (v.reference || !is_exact(r)) verdict_hidden(&v);
+    if (v.reference || !report_exact(r)) verdict_hidden(&v);
     headline_put(&v);
     static const int weight[TONES] = {
         [TONE_LIKE] = 0, [TONE_UNSURE] = 1, [TONE_OPEN] = 2, [TONE_AGAINST] = 3};

@@ -86,6 +86,21 @@ static bool tell_method(Json root, Error *e) {
     return true;
 }
 
+static bool tell_audit(Json root, Error *e) {
+    Json list = json_get(root, "references");
+    char count[24];
+    if (!json_expect(list, JSON_ARRAY, e)) return false;
+    snprintf(count, sizeof count, "%" PRId64, json_count(list));
+    if (json_type(json_get(root, "audit")) == JSON_NULL)
+        ROW("audit", "none: nothing was measured");
+    else if (!strcmp(count, "0"))
+        ROW("audit", "see \"audit\" in the file; held against no reference");
+    else
+        ROW("audit", "see \"audit\" in the file; held against ", count,
+            strcmp(count, "1") != 0 ? " references" : " reference");
+    return true;
+}
+
 static bool tell_claim(Json root, Error *e) {
     Json claim = json_get(root, "claim");
     const char *level, *text;
@@ -99,9 +114,7 @@ static bool tell_claim(Json root, Error *e) {
         snprintf(bounds, sizeof bounds, " (epsilon %g, delta %g)", epsilon, delta);
     }
     ROW("claim", level, bounds, ". ", text);
-    ROW("audit", json_type(json_get(root, "audit")) == JSON_NULL ? "none: nothing was measured"
-                                                                 : "see \"audit\" in the file");
-    return true;
+    return tell_audit(root, e);
 }
 
 static bool tell_old_state(Json root, Error *e) {
@@ -117,9 +130,12 @@ static bool tell_old_state(Json root, Error *e) {
         " still held it when this was signed:");
     for (Json j = json_first(list); json_exists(j); j = json_next(j)) {
         const char *path, *role;
-        if (!read_text(j, "path", &path, e) || !read_text(j, "role", &role, e) ||
-            !read_count(j, "bytes", bytes, e))
-            return false;
+        if (!read_text(j, "path", &path, e) || !read_text(j, "role", &role, e)) return false;
+        if (json_exists(json_get(j, "commitment"))) { /* its length is not told */
+            ROW("", path, " (", role, ")");
+            continue;
+        }
+        if (!read_count(j, "bytes", bytes, e)) return false;
         ROW("", path, " (", role, ", ", bytes, " bytes)");
     }
     return true;
@@ -167,9 +183,11 @@ static bool check_weights(const Certificate *c, const char *path, Error *e) {
         path, sha256);
 }
 
-static bool check_manifest(const Certificate *c, const Checkpoint *p, Error *e) {
+/* `opened` knows the root before, if an opening was given. */
+static bool check_manifest(const Certificate *c, const Checkpoint *p, const CertificateOpened *opened,
+                           Error *e) {
     Json manifest = certificate_get(c, "manifest"), j = json_get(manifest, "after");
-    const char *before = "", *after;
+    const char *after;
     char path[FILE_PATH], root[HASH_TEXT];
     int64_t lines;
     if (json_type(j) == JSON_NULL || !checkpoint_state(p)) {
@@ -178,8 +196,6 @@ static bool check_manifest(const Certificate *c, const Checkpoint *p, Error *e) 
                                    : "a file of weights has no manifest; give its checkpoint");
         return true;
     }
-    if (json_type(json_get(manifest, "before")) != JSON_NULL && !read_text(manifest, "before", &before, e))
-        return false;
     if (!json_text(j, &after, e) || !checkpoint_manifest(p, path, e) || !merkle_file(path, root, &lines, e))
         return false;
     if (!strcmp(root, after)) {
@@ -187,7 +203,7 @@ static bool check_manifest(const Certificate *c, const Checkpoint *p, Error *e) 
         printf(": this is the list of %" PRId64 " training samples from after the deletion\n", lines);
         return true;
     }
-    if (!strcmp(root, before))
+    if (!strcmp(root, opened->manifest_before))
         return error_set(e, ERROR_VALUE, "%s: this is the list of training samples from before the deletion",
                          path);
     return error_set(e, ERROR_VALUE,
@@ -195,13 +211,14 @@ static bool check_manifest(const Certificate *c, const Checkpoint *p, Error *e) 
                      path, root);
 }
 
-static bool check_checkpoint(const Certificate *c, const char *path, Error *e) {
+static bool check_checkpoint(const Certificate *c, const char *path, const CertificateOpened *opened,
+                             Error *e) {
     Checkpoint *p = NULL;
     char note[CHECKPOINT_NOTE];
     if (!checkpoint_open(&p, path, note, e)) return false;
     if (note[0]) printf("note: %s\n", note);
-    bool ok =
-        check_weights(c, weights_path(checkpoint_file(p, CHECKPOINT_MODEL)), e) && check_manifest(c, p, e);
+    bool ok = check_weights(c, weights_path(checkpoint_file(p, CHECKPOINT_MODEL)), e) &&
+              check_manifest(c, p, opened, e);
     checkpoint_close(p);
     return ok;
 }
@@ -213,12 +230,15 @@ typedef struct Ask {
     const char *certificate, *key, *checkpoint, *opening;
 } Ask;
 
-static bool check_opening(const Certificate *c, const char *path, Error *e) {
-    int64_t samples;
-    if (!certificate_opening_check(c, path, &samples, e)) return false;
+static bool check_opening(const Certificate *c, const char *path, CertificateOpened *opened, Error *e) {
+    if (!certificate_opening_check(c, path, opened, e)) return false;
     put(path);
     printf(": its %" PRId64 " samples and its request are exactly those the certificate commits to\n",
-           samples);
+           opened->samples);
+    if (opened->manifest_before[0])
+        printf("  so is its list of samples from before, of the root %s\n", opened->manifest_before);
+    if (opened->lists)
+        printf("  so are the lists of samples among the old state: %" PRId64 "\n", opened->lists);
     return true;
 }
 
@@ -233,11 +253,12 @@ static bool check_format(const Certificate *c, Error *e) {
 static bool verify(const Ask *a, Error *e) {
     SignPublic key;
     Certificate *c = NULL;
+    CertificateOpened opened = {0};
     if (!sign_public_read(&key, a->key, e) || !certificate_verify_file(&c, a->certificate, &key, e))
         return false;
     bool ok = check_format(c, e) && tell_record(c, a->certificate, &key, e) &&
-              (!a->checkpoint || check_checkpoint(c, a->checkpoint, e)) &&
-              (!a->opening || check_opening(c, a->opening, e));
+              (!a->opening || check_opening(c, a->opening, &opened, e)) &&
+              (!a->checkpoint || check_checkpoint(c, a->checkpoint, &opened, e));
     certificate_close(c);
     if (ok) fputs(caution, stdout);
     return ok;

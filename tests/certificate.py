@@ -45,9 +45,10 @@ salt, words, identity = os.urandom(32), "identity person_0000", os.urandom(16).h
 commitments = sorted(
     sha(salt, b"\0", str(s["id"]).encode(), b"\0", s["sha256"].encode()) for s in gone
 )
-model = "model.safetensors"
+model, listed = "model.safetensors", os.path.join(before, "manifest.jsonl")
+root = merkle(manifest(before)).hex()
 record = {
-    "format": "lethe-certificate 1",
+    "format": "lethe-certificate 2",
     "id": identity,
     "received": "2026-03-01T12:00:00Z",
     "answered": "2026-03-02T12:00:00Z",
@@ -55,17 +56,20 @@ record = {
                 "commitment": sha(salt, b"\1", words.encode())},
     "forgotten": commitments,
     "retained_count": len(kept),
-    "manifest": {"before": merkle(manifest(before)).hex(), "after": merkle(manifest(after)).hex()},
+    "manifest": {"before": sha(salt, b"\2", root.encode()), "after": merkle(manifest(after)).hex()},
     "method": "retrain",
     "settings": {"epochs": 1},
     "seed": 2,
     "program": {"version": "0.1.0", "sha256": "0" * 64},
     "weights": {"before": file_sha(os.path.join(before, model)), "after": file_sha(os.path.join(after, model))},
     "audit": None,
+    "references": [file_sha(os.path.join(after, model))],
     "claim": {"level": "exact", "epsilon": None, "delta": None, "text": "Trained anew without them."},
     "old_state": [{"path": "runs/old/model.safetensors", "role": "checkpoint",
                    "bytes": os.path.getsize(os.path.join(before, model)),
-                   "sha256": file_sha(os.path.join(before, model))}],
+                   "sha256": file_sha(os.path.join(before, model))},
+                  {"path": "runs/old/manifest.jsonl", "role": "manifest", "bytes": None, "sha256": None,
+                   "commitment": sha(salt, b"\3", file_sha(listed).encode())}],
     "duration_seconds": 2.5,
     "operator": "a desk",
 }
@@ -81,5 +85,6 @@ json.loads(text)
 open(out, "wb").write(text)
 with open(opening, "w") as f:
     samples = [{"id": str(s["id"]), "path": s["path"], "sha256": s["sha256"]} for s in gone]
-    json.dump({"format": "lethe-opening 1", "certificate": identity, "salt": salt.hex(), "request": words,
-               "samples": samples}, f)
+    json.dump({"format": "lethe-opening 2", "certificate": identity, "salt": salt.hex(), "request": words,
+               "samples": samples, "manifest_before": root,
+               "old_lists": [{"path": "runs/old/manifest.jsonl", "bytes": os.path.getsize(listed), "sha256": file_sha(listed)}]}, f)

@@ -29,8 +29,9 @@ static const char *at(const char *name) {
 
 /* ---------------------------------------------------------------------------------------- a deletion --- */
 
-enum { SAMPLES = 5, OLD = 2, LINES = 23 };
-static char sha[SAMPLES + OLD + 4][HASH_TEXT];
+enum { SAMPLES = 5, OLD = 3, REFERENCES = 2, LINES = 24 };
+static char sha[SAMPLES + OLD + 4 + REFERENCES][HASH_TEXT];
+static const char *reference[REFERENCES];
 static CertificateSample sample[SAMPLES];
 static CertificateFile old[OLD];
 
@@ -42,9 +43,12 @@ static CertificateFacts facts(void) {
     Error e;
     for (int i = 0; i < COUNT(sha); i++) assert_true(hash_bytes(&i, sizeof i, sha[i], &e));
     for (int i = 0; i < SAMPLES; i++) sample[i] = (CertificateSample){id[i], path[i], sha[i]};
-    old[0] = (CertificateFile){"runs/a/checkpoints/90/model.safetensors", "checkpoint", 123456, sha[SAMPLES]};
+    old[0] = (CertificateFile){"runs/a/checkpoints/90/model.safetensors", "checkpoint", 123456, sha[SAMPLES],
+                               false};
     old[1] = (CertificateFile){"runs/a/checkpoints/90/optimizer.safetensors", "optimizer", 246912,
-                               sha[SAMPLES + 1]};
+                               sha[SAMPLES + 1], false};
+    old[2] = (CertificateFile){"runs/a/manifest.jsonl", "manifest", 98765432, sha[SAMPLES + 2], true};
+    for (int i = 0; i < REFERENCES; i++) reference[i] = sha[SAMPLES + OLD + 4 + i];
     return (CertificateFacts){.received = 1772366400,
                               .answered = 1772452800,
                               .kind = REQUEST_IDENTITY,
@@ -58,6 +62,8 @@ static CertificateFacts facts(void) {
                               .method = "ascent",
                               .settings =
                                   "{\n  \"epochs\": 7,\n  \"rate\": 1e-4, \"note\": \"a, b: \\\" c\"\n}",
+                              .references = reference,
+                              .reference_count = REFERENCES,
                               .audit = "{\"forget\": {\"accuracy\": 0.31}}",
                               .seed = 17,
                               .weights_before = sha[SAMPLES + OLD + 2],
@@ -152,7 +158,7 @@ static void whole(void **state) {
     assert_int_equal(certificate_lines(c), LINES);
     assert_int_equal(line_of(s.text, s.size - 1), LINES);
     assert_true(json_text(certificate_get(c, "format"), &text, &e));
-    assert_string_equal(text, "lethe-certificate 1");
+    assert_string_equal(text, "lethe-certificate 2");
     assert_true(json_text(certificate_get(c, "received"), &text, &e));
     assert_string_equal(text, "2026-03-01T12:00:00Z");
     assert_true(json_int(json_get(certificate_get(c, "settings"), "epochs"), 0, 10, &number, &e));
@@ -164,6 +170,9 @@ static void whole(void **state) {
     assert_true(json_text(json_get(certificate_get(c, "claim"), "text"), &text, &e));
     assert_non_null(strstr(text, "Nothing proves"));
     assert_int_equal(json_count(certificate_get(c, "old_state")), OLD);
+    assert_int_equal(json_count(certificate_get(c, "references")), REFERENCES);
+    assert_true(json_text(json_first(certificate_get(c, "references")), &text, &e));
+    assert_string_equal(text, reference[0]);
     assert_false(json_int(certificate_get(c, "none"), 0, 1, &number, &e));
     assert_string_equal(e.text, "c.json:1:1: none: missing");
     certificate_close(c);
@@ -495,7 +504,7 @@ static void memory(void **state) {
         Certificate *c = NULL;
         char *text = NULL, name[32];
         size_t size;
-        int64_t samples;
+        CertificateOpened opened;
         Error e = {0};
         snprintf(name, sizeof name, "memory%d", (int)n);
         const char *path = at(name);
@@ -504,7 +513,7 @@ static void memory(void **state) {
              certificate_sign(d, s.key, &text, &size, &e) &&
              certificate_verify(&c, "c.json", text, size, &s.public, &e) &&
              certificate_opening_write(path, &f, &s.secret, &e) &&
-             certificate_opening_check(c, path, &samples, &e);
+             certificate_opening_check(c, path, &opened, &e);
         mem_fail_after(-1);
         if (!ok) assert_int_equal(e.code, ERROR_MEMORY);
         certificate_draft_close(d);
@@ -535,6 +544,13 @@ static void names_nobody(void **state) {
         assert_null(strstr(s.text, file_base(sample[i].path)));
         assert_null(strstr(s.text, sample[i].sha256));
     }
+    /* nor what somebody could make of the list before, who has all of its lines but theirs and tries images
+     */
+    assert_null(strstr(s.text, f.manifest_before));
+    assert_null(strstr(s.text, old[2].sha256));
+    assert_null(strstr(s.text, "98765432"));
+    assert_non_null(strstr(s.text, old[0].sha256));
+    assert_non_null(strstr(s.text, f.manifest_after));
 
     /* the order of the samples leaves no trace, and neither does a second certificate of the same */
     CertificateFacts turned = f;
@@ -624,6 +640,12 @@ static void commitment(void **state) {
     n = CERTIFICATE_SALT + (size_t)sprintf(bytes + CERTIFICATE_SALT, "%c%s", 1, f.request);
     assert_true(hash_bytes(bytes, n, due, &e));
     assert_non_null(strstr(certificate_draft_text(d), due));
+    const char *const list[] = {f.manifest_before, old[2].sha256};
+    for (int i = 0; i < COUNT(list); i++) {
+        n = CERTIFICATE_SALT + (size_t)sprintf(bytes + CERTIFICATE_SALT, "%c%s", 2 + i, list[i]);
+        assert_true(hash_bytes(bytes, n, due, &e));
+        assert_non_null(strstr(certificate_draft_text(d), due));
+    }
     certificate_draft_close(d);
 }
 
@@ -633,12 +655,12 @@ static void commitment(void **state) {
 static void opening_says(const Certificate *c, const char *text, const char *from, const char *to,
                          const char *says) {
     size_t size;
-    int64_t samples;
+    CertificateOpened opened;
     Error e = {0};
     char *bad = replaced(text, from, to, &size);
     assert_true(file_write(at("bad.json"), bad, size, &e));
     free(bad);
-    if (certificate_opening_check(c, at("bad.json"), &samples, &e)) fail_msg("accepted with %s", to);
+    if (certificate_opening_check(c, at("bad.json"), &opened, &e)) fail_msg("accepted with %s", to);
     if (!strstr(e.text, says) || !strstr(e.text, "bad.json:")) fail_msg("wanted %s, got: %s", says, e.text);
 }
 
@@ -649,7 +671,7 @@ static void openings(void **state) {
     Certificate *c;
     Error e = {0};
     struct stat info;
-    int64_t samples = 0;
+    CertificateOpened opened = {0};
     char *text;
     size_t size;
     assert_true(certificate_verify(&c, "c.json", s.text, s.size, &s.public, &e));
@@ -657,8 +679,10 @@ static void openings(void **state) {
     assert_int_equal(stat(at("opening.json"), &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
     assert_false(certificate_opening_write(at("opening.json"), &f, &s.secret, &e));
-    if (!certificate_opening_check(c, at("opening.json"), &samples, &e)) fail_msg("%s", e.text);
-    assert_int_equal(samples, SAMPLES);
+    if (!certificate_opening_check(c, at("opening.json"), &opened, &e)) fail_msg("%s", e.text);
+    assert_int_equal(opened.samples, SAMPLES);
+    assert_int_equal(opened.lists, 1);
+    assert_string_equal(opened.manifest_before, f.manifest_before);
 
     assert_true(file_read(at("opening.json"), 1 << 20, &text, &size, &e));
     opening_says(c, text, "\"portrait-17\"", "\"portrait-16\"", "samples[0]: this sample is not among");
@@ -667,13 +691,26 @@ static void openings(void **state) {
     opening_says(c, text, sha[1], "00", "samples[1].sha256");
     opening_says(c, text, "person_0007\"", "person_0008\"", "another request");
     opening_says(c, text, s.secret.id, "0", "belongs to another certificate");
-    opening_says(c, text, "lethe-opening 1", "lethe-opening 2", "is no opening");
+    opening_says(c, text, "lethe-opening 2", "lethe-opening 1", "is no opening");
     char first[300], *begin = strstr(text, "{\"id\": \"portrait-17\""), *end = strchr(begin, '}') + 3;
     snprintf(first, sizeof first, "%.*s", (int)(end - begin), begin);
     opening_says(c, text, first, "", "opens 4 of the certificate's 5");
-    char twice[600];
+    char twice[610];
     snprintf(twice, sizeof twice, "%s%s", first, first);
     opening_says(c, text, first, twice, "a sample is there twice");
+    opening_says(c, text, f.manifest_before, sha[0],
+                 "manifest_before: the certificate commits to another list");
+    opening_says(c, text, f.manifest_before, "00", "manifest_before: expected 64 hex digits");
+    opening_says(c, text, sha[SAMPLES + 2], sha[0], "old_lists[0]: the certificate commits to another file");
+    opening_says(c, text, old[2].path, "runs/b/manifest.jsonl", "old_lists[0]: the certificate commits to");
+    begin = strstr(text, "\"old_lists\": ["), end = strchr(begin, ']') + 1;
+    snprintf(first, sizeof first, "%.*s", (int)(end - begin), begin);
+    opening_says(c, text, first, "\"old_lists\": []", "opens 0 files of the old state");
+    begin += strlen("\"old_lists\": ["), end = strchr(begin, '}') + 1;
+    snprintf(first, sizeof first, "%.*s", (int)(end - begin), begin);
+    snprintf(twice, sizeof twice, "%s, %s", first, first);
+    opening_says(c, text, first, twice, "old_lists[1]: the certificate commits to no such file");
+    opening_says(c, text, "\"old_lists\"", "\"lists\"", "old_lists: missing");
     char *salt = strstr(text, "\"salt\": \"") + 9;
     salt[0] = salt[0] == '0' ? '1' : '0';
     opening_says(c, text, "\"salt\"", "\"salt\"", "another salt");

@@ -121,6 +121,83 @@ for n in 46 47; do rm "$work/less/$(sed -nE "s|.*\"id\": $n, \"path\": \".*/(per
 "${unlearn[@]}" --forget sample=46,47 --method retrain --no-pictures --out "$work/anew" >"$work/log" 2>&1 || complain "retrain: $(tail -1 "$work/log")"
 cmp "$work/anew/checkpoints/last/model.safetensors" "$work/never/checkpoints/last/ema.safetensors" || complain "retraining is not training without them"
 
+# ---- what the record says, and what it must not ----
+record() { python3 - "$work/$1" "$2" <<'P'
+import json, sys
+folder = sys.argv[1]
+record, opening = json.load(open(folder + "/certificate.json")), json.load(open(folder + ".opening.json"))
+print(eval(sys.argv[2]))
+P
+}
+says() { # says OUT EXPRESSION VALUE
+    local text
+    text=$(record "$1" "$2" 2>&1)
+    [ "$text" = "$3" ] || complain "the record of $1, $2: wanted $3, got $text"
+}
+verified() { "$lethe" verify "$work/$1/certificate.json" --key "$LETHE_KEY.pub" --checkpoint "$work/$1" --opening "$work/$1.opening.json" >"$work/log" 2>&1 || complain "verify $1: $(tail -1 "$work/log")"; }
+hash=$(sha256sum <"$run/manifest.jsonl" | cut -d' ' -f1)
+for out in salun fine new; do
+    verified $out
+    grep -qE "$hash|: $(stat -c %s "$run/manifest.jsonl")," "$work/$out/certificate.json" && complain "$out: the record tells what the old manifest was"
+    grep -q "$(record $out 'opening["manifest_before"]')" "$work/$out/certificate.json" && complain "$out: the record has the old manifest's root"
+    says $out 'len(opening["old_lists"]), {l["sha256"] for l in opening["old_lists"]}' "($(find "$run" -name manifest.jsonl | wc -l), {'$hash'})"
+done
+says salun 'record["claim"]["level"]' heuristic
+says salun '"meant to" in record["claim"]["text"], record["references"]' '(True, [])'
+says new 'record["claim"]["level"], "never read" in record["claim"]["text"]' "('exact', True)"
+says new 'opening["request"]' identity=person_0002
+
+# retraining that begins with weights which knew them, with some that did not, with some of which nobody knows
+first() { # first OUT INIT
+    rm -rf "$work/$1" "$work/$1.opening.json"
+    # shellcheck disable=SC2086
+    "${unlearn[@]}" $one --out "$work/$1" --method retrain --no-pictures --set train.epochs=1 --set unlearn.retrain.init="$2" >"$work/log" 2>&1 || complain "$1: $(tail -1 "$work/log")"
+    grep warning "$work/log" >"$work/told"
+    verified "$1"
+}
+cp -r "$run" "$work/knew"
+for init in "$work/knew" "$work/knew/checkpoints/last/model.safetensors" "$run"; do
+    first known "$init"
+    [ "$(grep -c 'init .*was trained with 8 of the forgotten' "$work/told")" = 1 ] || complain "no warning of $init: $(cat "$work/told")"
+    says known 'record["claim"]["level"], "trained with 8 of the forgotten" in record["claim"]["text"]' "('heuristic', True)"
+    says known 'len({f["path"] for f in record["old_state"]}) == len(record["old_state"])' True
+    grep -q 'trained with 8 of the forgotten' "$work/known/report.html" || complain "$init: the page does not say what training began with"
+    grep -qE 'claimed: Exact|was trained without them|never seen</span>' "$work/known/report.html" && complain "$init: the page says that they were never seen"
+done
+first known "$work/knew"
+says known "any('/knew/' in f['path'] and f['role'] == 'checkpoint' for f in record['old_state'])" True
+first stranger "$work/fine"
+[ -s "$work/told" ] && complain "a warning of weights that did not know them: $(cat "$work/told")"
+says stranger 'record["claim"]["level"], "lists none of the forgotten" in record["claim"]["text"], any("/fine/" in f["path"] for f in record["old_state"])' "('exact', True, False)"
+cp "$run/checkpoints/last/model.safetensors" "$work/bare.safetensors"
+first unsaid "$work/bare.safetensors"
+says unsaid 'record["claim"]["level"], "cannot know" in record["claim"]["text"]' "('exact', True)"
+
+# a method that did nothing
+forget idle ssd --set unlearn.ssd.alpha=1000000 --no-pictures || complain "idle: $(tail -1 "$work/log")"
+[ "$(grep -c 'warning: ssd changed no weight' "$work/log")" = 1 ] || complain "nobody says that nothing was changed: $(cat "$work/log")"
+says idle '"Not a single weight was changed" in record["claim"]["text"]' True
+says salun '"Not a single weight" in record["claim"]["text"]' False
+
+# references that knew them are none
+# shellcheck disable=SC2086
+refused "a reference that knew them" 'reference .*knew: was trained with 8 of the forgotten' "${unlearn[@]}" $one --method ssd --reference "$work/new" --reference "$work/knew" --out "$work/o"
+audit=("$lethe" audit "$work/u.json" --before "$run" --forget identity=person_0002 --no-pictures --out "$work/audit")
+refused "an audit's reference that knew them" 'reference .*knew: was trained with 8 of the forgotten' "${audit[@]}" --after "$work/fine" --reference "$work/knew"
+"${audit[@]}" --after "$work/fine" --after "$work/knew" --reference "$work/new" >/dev/null 2>"$work/log" || complain "audit: $(cat "$work/log")"
+[ "$(grep -c 'warning: --after .*knew: its manifest still lists 8 of the forgotten' "$work/log")" = 1 ] || complain "an audit of what has not forgotten: $(cat "$work/log")"
+forget held ssd --reference "$work/new" --reference "$work/known" --no-pictures || complain "held against two: $(tail -1 "$work/log")"
+says held 'record["references"]' "['$(model "$work/new" | cut -d' ' -f1)', '$(model "$work/known" | cut -d' ' -f1)']"
+
+# samples that are drawn: the request is only whole with its seed
+"${unlearn[@]}" --forget random=0.1 --seed 3 --method ssd --no-pictures --out "$work/drawn" >"$work/log" 2>&1 || complain "drawn: $(tail -1 "$work/log")"
+says drawn 'opening["request"]' 'random=0.1 seed=3'
+verified drawn
+echo random=0.1 >"$work/list"
+"${unlearn[@]}" --forget sample=3 --forget @"$work/list" --method ssd --no-pictures --out "$work/mixed" >"$work/log" 2>&1 || complain "mixed: $(tail -1 "$work/log")"
+says mixed 'opening["request"], record["request"]["kind"]' "('sample=3 @$work/list seed=0', 'mixed')"
+"$lethe" verify "$work/mixed/certificate.json" --key "$LETHE_KEY.pub" --opening <(sed 's/ seed=0/ seed=1/' "$work/mixed.opening.json") >/dev/null 2>"$work/log" && complain "another seed fits the record"
+
 # it does not go on where it was: its moments are gone; what begins with its weights is another run
 fine=$(model "$work/fine")
 refused "going on with it" 'has no optimizer' "$lethe" train "$work/fine" --resume --set train.epochs=30

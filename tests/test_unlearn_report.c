@@ -367,6 +367,22 @@ static void test_exact(void **state) {
     has(text, "What is claimed: Exact");
     assert_null(strstr(text, "No reference was given"));
     mem_free(text);
+
+    /* from weights that knew them it is not, and the page says nowhere that it is */
+    r.began_with = 3;
+    verdict_make(&v, &r);
+    assert_null(strstr(v.headline, "without them"));
+    has(v.headline, "cannot be judged");
+    text = page_of(&r);
+    has(text, "What is claimed: Heuristic");
+    has(text, "had been trained with 3 of the forgotten ones");
+    has(text, "No reference was given");
+    static const char *const never[] = {"What is claimed: Exact", "had no part in it",
+                                        "was trained without them", "never seen</span>",
+                                        "leaves little to doubt"};
+    for (int i = 0; i < COUNT(never); i++)
+        if (strstr(text, never[i])) fail_msg("the page holds \"%s\"", never[i]);
+    mem_free(text);
     audits_close(s);
 }
 

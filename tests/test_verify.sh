@@ -62,17 +62,30 @@ mv faces whole && mv less faces
 certify key old/checkpoints/last new/checkpoints/last certificate.json opening.json
 verify() { "$lethe" verify certificate.json --key key.pub "$@"; }
 
-says "verify" '^certificate\.json: whole: each of its 23 lines' verify
+says "verify" '^certificate\.json: whole: each of its 24 lines' verify
 says "verify, whose key" "^  key +$fingerprint\$" verify
 says "verify, how many" '^  request +by identity \(1\): 7 samples; 21 are kept$' verify
 says "verify, the claim" '^  claim +exact\. Trained anew' verify
-says "verify, old state" '^  old state +1 file still' verify
+says "verify, old state" '^  old state +2 files still' verify
 says "verify, which" '^ +runs/old/model\.safetensors \(checkpoint, [0-9]+ bytes\)' verify
+says "verify, a list of samples" '^ +runs/old/manifest\.jsonl \(manifest\)$' verify
+says "verify, no audit" '^  audit +none' verify
 says "verify, what it does not prove" 'does not' verify
 says "the weights" '^new/checkpoints/.*/model\.safetensors: these are the weights from after' verify --checkpoint new
 says "their manifest" 'this is the list of [0-9]+ training samples from after' verify --checkpoint new
 says "weights alone" 'what they were trained on was not checked' verify --checkpoint new/checkpoints/last/model.safetensors
 says "the opening" '^opening\.json: its [0-9]+ samples' verify --opening opening.json
+says "the opening, the list before" '^  so is its list of samples from before, of the root [0-9a-f]{64}$' verify --opening opening.json
+says "the opening, the old lists" '^  so are the lists of samples among the old state: 1$' verify --opening opening.json
+# who has the images of somebody, and the list of all others, must not find out whether it was they
+python3 - "$OLDPWD/tests/certificate.py" old/manifest.jsonl certificate.json <<'P' || complain "the certificate tells what the list before was"
+import ast, hashlib, sys
+source = open(sys.argv[1]).read()
+merkle = next(n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == "merkle")
+exec(ast.unparse(merkle))
+text, data = open(sys.argv[3]).read(), open(sys.argv[2], "rb").read()
+sys.exit(any(h in text for h in (merkle(data.splitlines()).hex(), hashlib.sha256(data).hexdigest(), f": {len(data)},")))
+P
 certify theirs old/checkpoints/last new/checkpoints/last theirs.json theirs_opening.json
 says "a key of openssl" 'whole' "$lethe" verify theirs.json --key theirs.pub
 
@@ -93,12 +106,19 @@ chmod u+w mixed/checkpoints/1/manifest.jsonl && cp old/manifest.jsonl mixed/chec
 refused "a damaged list of samples" 'manifest\.jsonl' verify --checkpoint mixed
 certify key new/checkpoints/last new/checkpoints/last same.json same_opening.json
 says "nothing changed" 'nothing was changed in them' "$lethe" verify same.json --key key.pub
-certify key old/checkpoints/last new/checkpoints/last list.json list_opening.json "record['manifest']['after'] = record['manifest']['before']"
+certify key old/checkpoints/last new/checkpoints/last list.json list_opening.json "record['manifest']['after'] = root"
 refused "another list of samples" 'is not the list of training samples that' "$lethe" verify list.json --key key.pub --checkpoint new
-certify key old/checkpoints/last new/checkpoints/last list.json list_opening.json "record['manifest'] = dict(before=record['manifest']['after'], after=record['manifest']['before'])"
-refused "the old list of samples" 'list of training samples from before the deletion' "$lethe" verify list.json --key key.pub --checkpoint new
-certify key old/checkpoints/last new/checkpoints/last other.json other_opening.json "record['format'] = 'lethe-certificate 2'"
-refused "another format" 'other\.json:2:[0-9]+: format: .*reads "lethe-certificate 1" only' "$lethe" verify other.json --key key.pub
+certify key old/checkpoints/last new/checkpoints/last list.json before.json "old_root, root = root, record['manifest']['after']; record['manifest'] = dict(before=sha(salt, b'\x02', root.encode()), after=old_root)"
+refused "the old list of samples, to who cannot tell" 'is not the list of training samples that' "$lethe" verify list.json --key key.pub --checkpoint new
+refused "the old list of samples" 'list of training samples from before the deletion' "$lethe" verify list.json --key key.pub --checkpoint new --opening before.json
+certify key old/checkpoints/last new/checkpoints/last list.json list_opening.json "record['manifest']['before'] = root"
+refused "a root that is no commitment" 'list_opening\.json.*manifest_before: the certificate commits to another' "$lethe" verify list.json --key key.pub --opening list_opening.json
+certify key old/checkpoints/last new/checkpoints/last list.json list_opening.json "record['old_state'][1]['commitment'] = '0' * 64"
+refused "another file of the old state" 'list_opening\.json.*old_lists\[0\]: the certificate commits to another' "$lethe" verify list.json --key key.pub --opening list_opening.json
+certify key old/checkpoints/last new/checkpoints/last other.json other_opening.json "record['audit'] = {}"
+says "held against" 'held against 1 reference$' "$lethe" verify other.json --key key.pub
+certify key old/checkpoints/last new/checkpoints/last other.json other_opening.json "record['format'] = 'lethe-certificate 1'"
+refused "another format" 'other\.json:2:[0-9]+: format: .*reads "lethe-certificate 2" only' "$lethe" verify other.json --key key.pub
 certify key old/checkpoints/last new/checkpoints/last other.json other_opening.json "del record['claim']"
 refused "no claim" 'claim.*missing' "$lethe" verify other.json --key key.pub
 certify key old/checkpoints/last new/checkpoints/last other.json other_opening.json "record['operator'] = 'a\x1b[2Jb'"

@@ -33,6 +33,16 @@ bool certificate_commit_request(const uint8_t salt[CERTIFICATE_SALT], const char
     return commit(salt, 1, words, NULL, text, e);
 }
 
+bool certificate_commit_root(const uint8_t salt[CERTIFICATE_SALT], const char *root, char text[HASH_TEXT],
+                             Error *e) {
+    return commit(salt, 2, root, NULL, text, e);
+}
+
+bool certificate_commit_file(const uint8_t salt[CERTIFICATE_SALT], const char *sha256, char text[HASH_TEXT],
+                             Error *e) {
+    return commit(salt, 3, sha256, NULL, text, e);
+}
+
 bool certificate_commitments_make(CertificateCommitments *list, int64_t count, Error *e) {
     list->count = count;
     list->text = mem_zero((size_t)count, sizeof *list->text);

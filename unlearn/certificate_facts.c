@@ -18,6 +18,10 @@ static const struct {
 #undef X
 };
 
+const char *certificate_claim_words(CertificateClaim claim) {
+    return claim_row[claim].text;
+}
+
 /* The lines are put one after the other; after an error the rest is passed over. */
 typedef struct Record {
     CertificateDraft *draft;
@@ -95,6 +99,16 @@ static void put_change(Record *r, const char *key, const char *before, const cha
 }
 
 /* ---------------------------------------------------------------------------------------------- lines --- */
+
+/* The root before is of lines that somebody may have all of but the forgotten. */
+static void put_manifest(Record *r) {
+    const CertificateFacts *f = r->facts;
+    char before[HASH_TEXT] = "";
+    if (f->manifest_before && !hash_is_text(f->manifest_before)) die("certificate: the root is no SHA-256");
+    r->ok = r->ok && (!f->manifest_before ||
+                      certificate_commit_root(r->secret->salt, f->manifest_before, before, r->e));
+    if (r->ok) put_change(r, "manifest", f->manifest_before ? before : NULL, f->manifest_after);
+}
 
 static void put_request(Record *r) {
     const CertificateFacts *f = r->facts;
@@ -179,28 +193,56 @@ static void put_claim(Record *r) {
     mem_free(text);
 }
 
+/* {"path": .., "role": .., "bytes": .., "sha256": ..}; of a list of samples the last two are null, and a
+ * commitment follows. */
+static void old_file_json(JsonWriter *w, Record *r, const CertificateFile *file) {
+    char commitment[HASH_TEXT] = "";
+    if (!hash_is_text(file->sha256)) die("certificate: the SHA-256 of %s is none", file->path);
+    json_put_open(w, NULL, '{');
+    json_put_text(w, "path", file->path);
+    json_put_text(w, "role", file->role);
+    if (file->lists) {
+        r->ok = r->ok && certificate_commit_file(r->secret->salt, file->sha256, commitment, r->e);
+        json_put_null(w, "bytes");
+        json_put_null(w, "sha256");
+        json_put_text(w, "commitment", commitment);
+    } else {
+        json_put_int(w, "bytes", (int64_t)file->bytes);
+        json_put_text(w, "sha256", file->sha256);
+    }
+    json_put_close(w, '}');
+}
+
 static void put_old_state(Record *r) {
     const CertificateFacts *f = r->facts;
     size_t size = 8;
     for (int64_t i = 0; i < f->old_state_count; i++)
-        size += PER_BYTE * (strlen(f->old_state[i].path) + strlen(f->old_state[i].role)) + HASH_TEXT + 80;
+        size += PER_BYTE * (strlen(f->old_state[i].path) + strlen(f->old_state[i].role)) + HASH_TEXT + 100;
     char *text = r->ok ? mem_get(size) : NULL;
     if (r->ok && !text) r->ok = error_memory(r->e, size);
     if (!r->ok) return;
     JsonWriter w = json_writer(text, size, 0);
     json_put_open(&w, NULL, '[');
-    for (int64_t i = 0; i < f->old_state_count; i++) {
-        const CertificateFile *file = &f->old_state[i];
-        if (!hash_is_text(file->sha256)) die("certificate: the SHA-256 of %s is none", file->path);
-        json_put_open(&w, NULL, '{');
-        json_put_text(&w, "path", file->path);
-        json_put_text(&w, "role", file->role);
-        json_put_int(&w, "bytes", (int64_t)file->bytes);
-        json_put_text(&w, "sha256", file->sha256);
-        json_put_close(&w, '}');
-    }
+    for (int64_t i = 0; i < f->old_state_count; i++) old_file_json(&w, r, &f->old_state[i]);
     json_put_close(&w, ']');
     put_given(r, "old_state", text);
+    mem_free(text);
+}
+
+static void put_references(Record *r) {
+    const CertificateFacts *f = r->facts;
+    size_t size = (size_t)f->reference_count * (HASH_TEXT + 3) + 3;
+    char *text = r->ok ? mem_get(size) : NULL;
+    if (r->ok && !text) r->ok = error_memory(r->e, size);
+    if (!r->ok) return;
+    JsonWriter w = json_writer(text, size, 0);
+    json_put_open(&w, NULL, '[');
+    for (int i = 0; i < f->reference_count; i++) {
+        if (!hash_is_text(f->references[i])) die("certificate: a reference's SHA-256 is none");
+        json_put_text(&w, NULL, f->references[i]);
+    }
+    json_put_close(&w, ']');
+    put(r, "references", text);
     mem_free(text);
 }
 
@@ -214,13 +256,14 @@ bool certificate_facts_put(CertificateDraft *d, const CertificateFacts *f, const
     put_request(&r);
     put_forgotten(&r);
     put_int(&r, "retained_count", f->retained_count);
-    put_change(&r, "manifest", f->manifest_before, f->manifest_after);
+    put_manifest(&r);
     put_quoted(&r, "method", f->method, put_given);
     put_given(&r, "settings", f->settings);
     put_int(&r, "seed", f->seed);
     put_program(&r);
     put_change(&r, "weights", f->weights_before, f->weights_after);
     put_given(&r, "audit", f->audit ? f->audit : "null");
+    put_references(&r);
     put_claim(&r);
     put_old_state(&r);
     put_real(&r, "duration_seconds", f->duration_seconds);

@@ -1,8 +1,11 @@
 /* certificate_facts: what the certificate of a deletion says, and what it keeps to itself.
  *
  * It names nobody. A forgotten sample is in it as a commitment, SHA-256(salt || 0x00 || id || 0x00 || SHA-256
- * of its file in hex), the request as SHA-256(salt || 0x01 || its words). The salt is 32 random bytes, new
- * for each certificate, so that nobody can try names out. Salt, ids, paths and hashes are in the opening, a
+ * of its file in hex), the request as SHA-256(salt || 0x01 || its words). Lists of samples from before the
+ * deletion hold the forgotten beside samples that anybody may know, so what is made of such a list is
+ * committed to as well: its root as SHA-256(salt || 0x02 || root in hex), its file as SHA-256(salt || 0x03 ||
+ * SHA-256 in hex), and how long the file is is not said. The salt is 32 random bytes, new for each
+ * certificate, so that nobody can try names or images out. Salt, ids, paths and hashes are in the opening, a
  * private file that whoever answers for the deletion keeps, and gives to an auditor. Who has the salt can try
  * out names: give the opening to nobody else. The commitments are sorted, so their order tells nothing.
  *
@@ -15,8 +18,8 @@
 
 #include "unlearn/certificate.h"
 
-#define CERTIFICATE_FORMAT "lethe-certificate 1"
-#define OPENING_FORMAT     "lethe-opening 1"
+#define CERTIFICATE_FORMAT "lethe-certificate 2"
+#define OPENING_FORMAT     "lethe-opening 2"
 #define OPENING_CAP        ((size_t)1 << 28) /* bytes of an opening */
 
 /* What was asked for. */
@@ -39,8 +42,8 @@
       "Within the bounds epsilon and delta, the new weights cannot be told from weights that never saw the " \
       "forgotten samples; this holds as far as the assumptions of the method do.")                           \
     X(CLAIM_HEURISTIC, "heuristic",                                                                          \
-      "The method changed the weights so that they treat the forgotten samples as unseen ones in the tests " \
-      "named under audit. Nothing proves that no trace is left.")
+      "The method is meant to change the weights so that they treat the forgotten samples as unseen ones. "  \
+      "How far it did is what was measured, under audit. Nothing proves that no trace is left.")
 
 typedef enum {
 #define X(name, text) name,
@@ -64,6 +67,7 @@ typedef struct CertificateFile {
     const char *path, *role; /* role: checkpoint, optimizer, ema, export ... */
     uint64_t bytes;
     const char *sha256;
+    bool lists; /* the forgotten among others: its length and hash are not told, but committed to */
 } CertificateFile;
 
 /* Everything is borrowed, and no text is NULL but where it says so. Hashes are 64 hex digits, times seconds
@@ -75,10 +79,13 @@ typedef struct CertificateFacts {
     int64_t identities;  /* told if kind is REQUEST_IDENTITY */
     const CertificateSample *forgotten;
     int64_t forgotten_count, retained_count;
-    const char *manifest_before, *manifest_after; /* merkle_file; NULL: there was none */
+    const char *manifest_before, *manifest_after; /* merkle_file; NULL: there was none. Before: private */
     const char *method;
     const char *settings; /* of the method, as JSON */
     const char *audit;    /* what was measured, as JSON; NULL: nothing was */
+    const char *const
+        *references; /* [reference_count] SHA-256 of the weights that the audit looked at beside */
+    int reference_count;
     int64_t seed;
     const char *weights_before, *weights_after; /* SHA-256 of model.safetensors */
     CertificateClaim claim;
@@ -99,6 +106,9 @@ typedef struct CertificateSecret {
 
 bool certificate_secret_make(CertificateSecret *s, Error *e);
 
+/* The usual words of a claim. */
+const char *certificate_claim_words(CertificateClaim claim);
+
 /* Puts all lines of the record. An error if some text in them names a forgotten sample or repeats the words
  * of the request; `program` is the running one. */
 bool certificate_facts_put(CertificateDraft *d, const CertificateFacts *f, const CertificateSecret *s,
@@ -114,8 +124,13 @@ bool certificate_names_nobody(const CertificateFacts *f, const char *key, const 
 bool certificate_opening_write(const char *path, const CertificateFacts *f, const CertificateSecret *s,
                                Error *e);
 
-/* Is the file at `path` the opening of this certificate, with every one of its commitments and no other?
- * *samples: how many. */
-bool certificate_opening_check(const Certificate *c, const char *path, int64_t *samples, Error *e);
+/* What an opening tells beside names. */
+typedef struct CertificateOpened {
+    int64_t samples, lists;          /* how many; lists: files of the old state that are lists of samples */
+    char manifest_before[HASH_TEXT]; /* the root; "": there was none */
+} CertificateOpened;
+
+/* Is the file at `path` the opening of this certificate, with every one of its commitments and no other? */
+bool certificate_opening_check(const Certificate *c, const char *path, CertificateOpened *out, Error *e);
 
 #endif

@@ -13,6 +13,11 @@ bool certificate_commit_sample(const uint8_t salt[CERTIFICATE_SALT], const char 
                                char text[HASH_TEXT], Error *e);
 bool certificate_commit_request(const uint8_t salt[CERTIFICATE_SALT], const char *words, char text[HASH_TEXT],
                                 Error *e);
+/* Of a list of samples from before: its root, and the SHA-256 of its file. */
+bool certificate_commit_root(const uint8_t salt[CERTIFICATE_SALT], const char *root, char text[HASH_TEXT],
+                             Error *e);
+bool certificate_commit_file(const uint8_t salt[CERTIFICATE_SALT], const char *sha256, char text[HASH_TEXT],
+                             Error *e);
 
 /* Room for `count`, to be filled; mem_free(list->text). */
 bool certificate_commitments_make(CertificateCommitments *list, int64_t count, Error *e);

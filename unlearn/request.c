@@ -189,6 +189,7 @@ static bool random_take(Ask *a, const char *value, Error *e) {
     rng_shuffle(&rng, order, (size_t)n);
     for (int64_t i = 0; i < count; i++) take(a, order[i]);
     mem_free(order);
+    a->r->drawn = true;
     return true;
 }
 

@@ -21,6 +21,7 @@ typedef struct Request {
     int64_t count;
     CertificateRequest kind;
     int64_t identities; /* different ones among the forgotten */
+    bool drawn;         /* some by the seed */
 } Request;
 
 bool request_open(Request *r, const Manifest *m, char *const *spec, int n, uint64_t seed, Error *e);
