@@ -1,7 +1,8 @@
 #!/bin/sh
 # make demo: from drawn faces, or from DATA=folder (a subfolder a person), to demo/report.html and demo/forgot. A small
 # masked autoencoder is pretrained, fine-tuned to tell the people apart, and what came out is shown; then the model is
-# made to forget one of them, next to one that never knew their name. All that is written lies in demo/; a new run begins by removing what the last one wrote there, and nothing else.
+# made to forget one of them, next to one that never saw them. All that is written lies in demo/; a new run begins by
+# removing what the last one wrote there, and nothing else.
 set -eu
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -54,6 +55,7 @@ split_person() {
 # Sets train, and people: how many; 0: nobody is told apart.
 take_images() {
     people=0
+    who=""
     train=demo/images/train
     if [ -z "$data" ]; then
         echo "Drawing 1000 faces of 20 people."
@@ -82,12 +84,12 @@ number() {
     sed -n "s/.*\"$2\": *\([0-9][0-9]*\).*/\1/p" "$1" | head -n 1
 }
 
-# Settings that make a recipe take as many steps as with the drawn faces, however many images there are.
+# fit_length RECIPE FOLDER: settings that make it take as many steps as with the drawn faces, however many images there are.
 fit_length() {
     settings="--set threads=$threads"
     [ -n "$data" ] || return 0
-    images=$(images_in "$train" | wc -l)
-    [ "$images" -ge 2 ] || fail "$train: fewer than two JPEG or PNG images"
+    images=$(images_in "$2" | wc -l)
+    [ "$images" -ge 2 ] || fail "$2: fewer than two JPEG or PNG images"
     batch=$(number "$1" batch)
     steps=$(($(number "$1" epochs) * drawn / batch))
     [ "$images" -ge "$batch" ] || batch=$images # so few are seen less often, not in many more steps
@@ -119,16 +121,28 @@ reconstruct() {
 
 recognise() {
     echo "Fine-tuning it to tell $people people apart."
-    fit_length $finetune
+    fit_length $finetune "$train"
     work "$lethe" train $finetune --init demo/mae --out demo/identity --set data.train=$train \
         --set data.test=demo/images/test $settings
     work "$lethe" eval demo/identity --checkpoint demo/identity --json demo/eval.json
     work "$lethe" predict demo/identity --checkpoint demo/identity --out demo/predictions demo/images/test/*/*
 }
 
-# The reference is fine-tuned from the same encoder without them. Sets who.
+# The first person, whom the model will be asked to forget, joins when people are told apart: the encoder never sees them,
+# and a model that is trained anew without them may begin with it. Sets who, and others: the images of everybody else.
+leave_out() {
+    mkdir demo/images/others
+    who=""
+    for d in demo/images/train/*/; do
+        d=$(basename "$d")
+        if [ -z "$who" ]; then who=$d; else ln -s "../train/$d" demo/images/others/; fi
+    done
+    others=demo/images/others
+    [ "$(images_in $others | wc -l)" -ge 2 ] || others=$train
+}
+
+# The reference is fine-tuned from the same encoder without them.
 forget() {
-    for d in demo/images/train/*/; do who=$(basename "$d") && break; done
     echo "Training once more without $who, to compare with."
     work "$lethe" keygen --out demo/key.pem
     set -- --checkpoint demo/identity --forget "identity=$who" --key demo/key.pem
@@ -158,9 +172,11 @@ begin images mae reconstructions identity predictions eval.json report.html key.
     reference.opening.json reference.report.html forgot forgot.opening.json forgot.report.html
 threads=$(threads $threads_most)
 take_images
-echo "Pretraining a small masked autoencoder."
-fit_length $pretrain
-work "$lethe" train $pretrain --out demo/mae --set data.train="$train" $settings
+others=$train
+[ $people -eq 0 ] || leave_out
+echo "Pretraining a small masked autoencoder${who:+, without $who}."
+fit_length $pretrain "$others"
+work "$lethe" train $pretrain --out demo/mae --set data.train="$others" $settings
 reconstruct
 [ $people -eq 0 ] || recognise
 report
