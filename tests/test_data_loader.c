@@ -118,7 +118,7 @@ static void test_mixed(void **state) {
     Error e;
     DataSettings set = standard();
     Dataset *d = open_data(&set, true);
-    int64_t order[4][3 * EACH];
+    int64_t order[4][3 * EACH] = {{0}};
     for (int k = 0; k < 4; k += 2) {
         Source s;
         LoaderOptions o = {.set = &set,
