@@ -2,7 +2,8 @@
  * cosine, of another class's retained features, while retained samples keep their classes: lambda1 (1 - cos)
  * + lambda2 CE of logits / T. Each sample's centroid is chosen once, from the model as it came in, and kept
  * by the sample's id (the authors' code goes by places in a list, which later passes shuffle). It ends when
- * the forgotten samples are known as little as they should be; then a recovery phase. */
+ * the forgotten samples are known as little as they should be; then a recovery phase, in batches like those
+ * before (the authors' code has batches of its own there). */
 #include "core/comm.h"
 #include "core/ops.h"
 #include "unlearn/by_id.h"

@@ -1,5 +1,6 @@
 /* NegGrad+ (Kurmanji et al. 2023, as their repository has it): down the loss of a retained batch and up that
- * of a forgotten one in the same step, alpha L_r - (1 - alpha) L_f. */
+ * of a forgotten one in the same step, alpha L_r - (1 - alpha) L_f. Where a model has batch norm, their code
+ * keeps its running statistics; here each batch has its own, as in training. */
 #include "unlearn/method.h"
 
 #define NEGGRAD_FIELDS(X)                                                                                    \
