@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The folder of the checkpoint that a file of weights stands in; false: in none. */
@@ -26,23 +25,13 @@ bool reference_open(Checkpoint **out, const char *path, Error *e) {
     return checkpoint_open(out, path, note, e);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static bool count(int64_t *out, const World *w, const Manifest *m, Error *e) {
     const Manifest *mine = w->manifest;
-    const char **hash = mem_get((size_t)m->count * sizeof *hash);
-    int64_t n = 0;
-    if (!hash) return error_memory(e, (size_t)m->count * sizeof *hash);
-    for (int64_t i = 0; i < m->count; i++)
-        if (m->line[i].sha256) hash[n++] = m->line[i].sha256;
-    qsort(hash, (size_t)n, sizeof *hash, by_text);
-    for (int64_t i = 0; i < mine->count; i++) {
-        const char *const *own = &mine->line[i].sha256;
-        *out += w->request.forget[i] && *own && bsearch(own, hash, (size_t)n, sizeof *hash, by_text);
-    }
-    mem_free(hash);
+    ManifestHashes theirs;
+    if (!manifest_hashes(&theirs, m, NULL, e)) return false;
+    for (int64_t i = 0; i < mine->count; i++)
+        *out += w->request.forget[i] && manifest_hashes_have(&theirs, mine->line[i].sha256);
+    mem_free(theirs.list);
     return true;
 }
 

@@ -318,25 +318,17 @@ static const void *settings(void *self, const Method *m) {
 
 /* ---- opening ---- */
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* A retained sample with the content of a forgotten one would teach it anew. */
 static bool twins_tell(const World *w, Error *e) {
     const Manifest *m = w->manifest;
-    const char **hash = mem_get((size_t)m->count * sizeof *hash);
-    int64_t n = 0, twins = 0, first = 0;
-    if (!hash) return error_memory(e, (size_t)m->count * sizeof *hash);
-    for (int64_t i = 0; i < m->count; i++)
-        if (w->request.forget[i] && m->line[i].sha256) hash[n++] = m->line[i].sha256;
-    qsort(hash, (size_t)n, sizeof *hash, by_text);
+    ManifestHashes forgotten;
+    int64_t twins = 0, first = 0;
+    if (!manifest_hashes(&forgotten, m, w->request.forget, e)) return false;
     for (int64_t i = 0; i < m->count; i++) {
-        const char *own = m->line[i].sha256;
-        if (w->request.forget[i] || !own || !bsearch(&own, hash, (size_t)n, sizeof *hash, by_text)) continue;
+        if (w->request.forget[i] || !manifest_hashes_have(&forgotten, m->line[i].sha256)) continue;
         if (!twins++) first = i;
     }
-    mem_free(hash);
+    mem_free(forgotten.list);
     if (twins && comm_first())
         fprintf(stderr,
                 "lethe: warning: %" PRId64

@@ -24,4 +24,13 @@ typedef struct Manifest {
 bool manifest_open(Manifest **out, const char *path, Error *e);
 void manifest_close(Manifest *m); /* NULL is fine */
 
+/* The contents of a manifest's files, to look others up in: borrowed, sorted; mem_free(list). */
+typedef struct ManifestHashes {
+    const char **list;
+    int64_t count;
+} ManifestHashes;
+/* `only` [count]: of these lines; NULL: of all. */
+bool manifest_hashes(ManifestHashes *out, const Manifest *m, const bool *only, Error *e);
+bool manifest_hashes_have(const ManifestHashes *h, const char *sha256); /* NULL: false */
+
 #endif
