@@ -47,6 +47,20 @@ bool reference_known(Known *out, const World *w, const Checkpoint *c, Error *e) 
     return fine;
 }
 
+bool reference_first(Known *out, Checkpoint **opened, const World *w, Error *e) {
+    const char *init = world_init(w);
+    *out = (Known){0};
+    *opened = NULL;
+    if (!init[0]) return true;
+    bool fine = reference_open(opened, init, e) && reference_known(out, w, *opened, e);
+    if (fine && out->count)
+        fprintf(stderr,
+                "lethe: warning: unlearn.retrain.init (%s) was trained with %" PRId64
+                " of the forgotten samples: what retraining makes of it is no model that never saw them\n",
+                init, out->count);
+    return fine;
+}
+
 static bool known_at(Known *out, const World *w, const char *path, Error *e) {
     Checkpoint *c = NULL;
     bool fine = reference_open(&c, path, e) && reference_known(out, w, c, e);

@@ -133,9 +133,11 @@ static bool forget(World *w, Unlearn *u, const Method *m, const Command *c, Outp
                       e);
 }
 
-/* What stands beside the output first: an output that is there has it. */
+/* What stands beside the output first: an output that is there has it, and nothing of one that was there
+ * before: without pictures no page of another model under this one's name. */
 static bool finish(Output *o, bool bare, Error *e) {
     if (!output_free(o, e) || !record_finish(o, e)) return false;
+    if (bare) output_page_drop(o, false);
     bool page = bare || output_page_finish(o, e);
     if (page && output_finish(o, e)) return true;
     if (o->lock < 0) return false;

@@ -2,6 +2,7 @@
 #include "cli/grid.h"
 #include "cli/options.h"
 #include "cli/place.h"
+#include "cli/reference.h"
 
 #include "core/clock.h"
 #include "core/comm.h"
@@ -277,6 +278,15 @@ static bool place_check(const Command *c, Error *e) {
            (file_kind(path) == FILE_REGULAR || place_ours(c->out, names, e));
 }
 
+/* What all else is held against begins with weights that ought not to know them. */
+static bool first_check(const Bench *b, Error *e) {
+    Known known;
+    Checkpoint *c = NULL;
+    bool fine = reference_first(&known, &c, &b->w, e);
+    checkpoint_close(c);
+    return fine;
+}
+
 static bool bench(Bench *b, const Command *c, Error *e) {
     Grid *g = b->grid;
     if (!comm_agree(!comm_first() || place_check(c, e), e)) return false;
@@ -284,7 +294,8 @@ static bool bench(Bench *b, const Command *c, Error *e) {
         !world_open(&b->w, c->recipe, &c->set, c->checkpoint, &c->forget, (uint64_t)c->seed, e))
         return false;
     if (!comm_agree(unlearn_open(&b->u, &b->w.setup.task, &b->w.unlearn, &b->w.setup.unlearn, e), e) ||
-        !comm_agree(!comm_first() || grid_claim(g, &b->w, e), e) || !others_take(g, e) || !cells_read(b, e))
+        !comm_agree(!comm_first() || (grid_claim(g, &b->w, e) && first_check(b, e)), e) ||
+        !others_take(g, e) || !cells_read(b, e))
         return false;
     if (!audit_measure(&b->before, &b->u, &b->w.setup.audit, NULL, e)) return false;
     g->score = b->before.score;

@@ -135,18 +135,10 @@ static bool old_same(const Checkpoint *a, const Checkpoint *b) {
 
 /* The record itself speaks of these weights: of what they knew, and, if they knew anybody, of their files. */
 static bool first_open(Record *r, const World *w, const Method *m, Error *e) {
-    const char *init = m->claim == CLAIM_EXACT ? world_init(w) : "";
     Checkpoint *c = NULL;
-    if (!init[0]) return true;
-    bool fine = reference_open(&c, init, e) && reference_known(&r->first, w, c, e);
-    if (fine && r->first.count) {
-        fprintf(stderr,
-                "lethe: warning: unlearn.retrain.init (%s) was trained with %" PRId64
-                " of the forgotten samples: what is made of it is not retrained without them, and the record "
-                "does not claim so\n",
-                init, r->first.count);
-        fine = old_same(c, w->checkpoint) || old_find(r, c, e);
-    }
+    if (m->claim != CLAIM_EXACT) return true;
+    bool fine = reference_first(&r->first, &c, w, e);
+    if (fine && r->first.count) fine = old_same(c, w->checkpoint) || old_find(r, c, e);
     checkpoint_close(c);
     return fine;
 }

@@ -424,4 +424,7 @@ grow fine_tune >"$work/log" 2>&1 || complain "new settings: $(tail -1 "$work/log
 [ "$(stamp "$work/grown" fine_tune)" != "$old" ] && [ "$(stamp "$work/grown" ssd)" = "$old_ssd" ] || complain "new settings of one"
 grow ssd --seeds 2 2>&1 >"$work/log" | grep . && complain "more seeds: $(tail -1 "$work/log")"
 grep -q 'fine_tune: has 1 of 2 seeds' "$work/log" && ! grep -q '"fine_tune"' "$work/grown/table.json" || complain "more seeds: $(head -3 "$work/log")"
+# a reference that begins with weights that knew them
+grow ssd,fine_tune --set unlearn.retrain.init="$run" >"$work/log" 2>&1 || complain "another beginning: $(tail -1 "$work/log")"
+grep -q 'warning: unlearn.retrain.init .*was trained with 8 of the forgotten' "$work/log" || complain "a grid says nothing of what its reference began with: $(cat "$work/log")"
 exit $failed

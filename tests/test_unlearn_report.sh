@@ -41,6 +41,7 @@ grep -q 'No reference was given' "$work/one/report.html" || complain "a referenc
 mode() { stat -c %a "$work/$1"; }
 [ "$(mode one.report.html)" = 600 ] && [ "$(mode one.opening.json)" = 600 ] || complain "what says who has modes $(mode one.report.html) $(mode one.opening.json)"
 [ "$(mode one/report.html)" = 644 ] || complain "the page in the output has mode $(mode one/report.html)"
+echo "of an output that is gone" >"$work/bare.report.html"
 forget bare c --no-pictures && [ ! -e "$work/bare.report.html" ] || complain "--no-pictures leaves pictures"
 forget beside c --reference "$work/one" && grep -q 'as if never seen' "$work/beside/report.html" || complain "no reference"
 grep -q '"rte": {"value": [1-9]' "$work/beside/audit.json" || complain "no time ratio beside a reference that lethe unlearn made"
