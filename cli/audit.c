@@ -83,10 +83,8 @@ static bool write(const Result *from, const World *w, const Command *c, double s
  */
 static bool place_check(const Command *c, Error *e) {
     static const char *const names[] = {"audit.json", "report.html", NULL};
-    bool fine = place_apart(c->out, c->before, e);
-    for (int i = 0; i < c->after.count && fine; i++) fine = place_apart(c->out, c->after.item[i], e);
-    for (int i = 0; i < c->reference.count && fine; i++) fine = place_apart(c->out, c->reference.item[i], e);
-    return fine && place_ours(c->out, names, e);
+    return place_apart(c->out, c->before, e) && place_apart_all(c->out, &c->after, e) &&
+           place_apart_all(c->out, &c->reference, e) && place_ours(c->out, names, e);
 }
 
 static bool audit(const Command *c, Error *e) {

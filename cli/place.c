@@ -60,6 +60,12 @@ bool place_apart(const char *out, const char *input, Error *e) {
                      input);
 }
 
+bool place_apart_all(const char *out, const OptionList *inputs, Error *e) {
+    bool fine = true;
+    for (int i = 0; i < inputs->count && fine; i++) fine = place_apart(out, inputs->item[i], e);
+    return fine;
+}
+
 /* NAME, or NAME.PID.tmp, on its way into place. */
 static bool is_of(const char *file, const char *name) {
     size_t n = strlen(name);

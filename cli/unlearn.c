@@ -189,9 +189,7 @@ static bool run(World *w, const Command *c, Result *to, Error *e) {
 }
 
 static bool place_check(const Command *c, Error *e) {
-    bool fine = place_apart(c->out, c->checkpoint, e);
-    for (int i = 0; i < c->reference.count && fine; i++) fine = place_apart(c->out, c->reference.item[i], e);
-    return fine;
+    return place_apart(c->out, c->checkpoint, e) && place_apart_all(c->out, &c->reference, e);
 }
 
 static bool unlearn(const Command *c, Error *e) {
