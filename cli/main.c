@@ -51,8 +51,8 @@ static void usage(FILE *out) {
 static int one_process(const char *verb) {
     Error e;
     error_set(&e, ERROR_STATE,
-              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn and audit "
-              "share work",
+              "lethe %s runs as one process, and mpirun started %d; train, eval, segment, unlearn, audit and "
+              "unlearn-bench share work",
               verb, comm_size());
     return cli_fail(&e);
 }

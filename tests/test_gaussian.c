@@ -250,7 +250,7 @@ static void gradient_is_the_difference(void **state) {
             assert_true(slope[7] == 0 && slope[8] == 0 && slope[4] == 0);
             for (int i = 0; i < AXES; i++) {
                 const float at = e[i];
-                if (at < 0.02F) continue;
+                if (at < 0.11F) continue; /* the slope is that of 0.1 there */
                 const double up = (double)(e[i] = at + 1e-3F), above = gaussian_distance(&g, e, unused, work);
                 const double down = (double)(e[i] = at - 1e-3F),
                              below = gaussian_distance(&g, e, unused, work);
@@ -271,9 +271,26 @@ static void no_direction(void **state) {
     e[2] = -1;
     assert_true(gaussian_distance(&g, e, slope, work) > 0);
     for (int i = 0; i < AXES; i++) assert_true(slope[i] == 0);
-    e[3] = 1e-40F; /* hardly above: large, but finite */
+    e[3] = 1e-40F; /* hardly above */
     assert_true(isfinite(gaussian_distance(&g, e, slope, work)));
     for (int i = 0; i < AXES; i++) assert_true(isfinite(slope[i]));
+    gaussian_close(&g);
+}
+
+/* What lies closer to 0 than 0.1 does not weigh more for it. */
+static void slope_has_a_bound(void **state) {
+    (void)state;
+    float e[2][AXES], slope[2][AXES];
+    double work[3 * AXES];
+    draw_classes(1);
+    Gaussian g = fit(0, &gaussian_standard);
+    for (int k = 0; k < 2; k++) {
+        memcpy(e[k], cloud[1][0], sizeof e[k]);
+        e[k][3] = k ? 1e-5F : 1e-6F; /* of hardly any account for D */
+        gaussian_distance(&g, e[k], slope[k], work);
+    }
+    assert_true(slope[0][3] != 0);
+    assert_float_equal(slope[1][3], slope[0][3], 0.05 * fabs((double)slope[0][3])); /* the true ones: 3.2 */
     gaussian_close(&g);
 }
 
@@ -344,6 +361,7 @@ int main(void) {
         cmocka_unit_test(shrinkage_keeps_it_a_distance),
         cmocka_unit_test(gradient_is_the_difference),
         cmocka_unit_test(no_direction),
+        cmocka_unit_test(slope_has_a_bound),
         cmocka_unit_test(rows_and_threads),
         cmocka_unit_test(refusals),
     };

@@ -41,8 +41,9 @@ bool gaussian_fit(Gaussian *g, const float *e, const int64_t *row, int64_t n, in
                   const GaussianSettings *set, Error *error);
 void gaussian_close(Gaussian *g);
 
-/* D of one embedding e[d], and where gradient is not NULL dD/de[d]; 0 where e_i <= 0. The slope of t is taken
- * at e_i of no less than 1e-8, since it has no bound at 0. Without an entry above 0, t(e) / |t(e)| is 0.
+/* D of one embedding e[d], and where gradient is not NULL dD/de[d]; 0 where e_i <= 0. The slope of t, which
+ * has no bound at 0, is taken at e_i of no less than 0.1: where features are about 1, as after a ViT's last
+ * norm, at most 1.6 for the standard power. Without an entry above 0, t(e) / |t(e)| is 0.
  * work[3 d] is scratch, so that threads may call side by side. */
 double gaussian_distance(const Gaussian *g, const float *e, float *gradient, double *work);
 

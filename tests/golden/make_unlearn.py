@@ -597,7 +597,11 @@ class Gaussian:
         self.mean = F.normalize(t.mean(0), dim=0)
 
     def tukey(self, e):
-        return torch.where(e > 0, e.clamp(min=1e-8), 1.0) ** self.power * (e > 0)
+        """Its slope is taken no nearer to 0 than at 0.1, as unlearn/gaussian.h says."""
+        above, still = e > 0, e.detach()
+        value = torch.where(above, still, 1.0) ** self.power
+        slope = self.power * still.clamp(min=0.1) ** (self.power - 1)
+        return (value + slope * (e - still)) * above
 
     def distance(self, e):
         r = F.normalize(self.tukey(e), dim=-1) - self.mean
