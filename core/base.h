@@ -1,5 +1,5 @@
 /* base: the words every other file uses. Errors the outside world can cause, errors only a programmer
- * can cause, and memory that is counted.
+ * can cause, memory that is counted, and the order of texts.
  *
  * Errors. What the outside can cause (a file, a recipe, an image, a size) is returned: the function gives
  * false and fills `Error *e` with one line that names the file, the field or offset, and what to do.
@@ -89,6 +89,9 @@ void mem_fail_after(int64_t n); /* tests: the n-th request from now on returns N
 
 /* Fills *e for an allocation of `size` bytes that failed; returns false. */
 bool error_memory(Error *e, size_t size);
+
+/* Of two elements of an array of texts, as strcmp: for qsort and bsearch. */
+int text_order(const void *a, const void *b);
 
 C_END
 

@@ -6,10 +6,6 @@
 
 /* --------------------------------------------------------------------------------------------- names --- */
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static int compare_to_name(const void *name, const void *entry) {
     return strcmp(name, *(const char *const *)entry);
 }
@@ -23,7 +19,7 @@ static const char **sort_names(NamedTensors into, Error *e) {
         return NULL;
     }
     for (int64_t i = 0; i < into.count; i++) name[i] = into.list[i].name;
-    qsort(name, (size_t)into.count, sizeof *name, compare_names);
+    qsort(name, (size_t)into.count, sizeof *name, text_order);
     for (int64_t i = 1; i < into.count; i++)
         if (strcmp(name[i - 1], name[i]) == 0) die("checkpoint: two tensors are called %s", name[i]);
     return name;

@@ -261,10 +261,6 @@ const char *file_base(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static bool list_add(FileList *list, const char *name, int64_t *room) {
     if (list->count == *room) {
         int64_t larger = *room ? *room * 2 : 64;
@@ -296,7 +292,7 @@ bool file_list_open(FileList *out, const char *folder, Error *e) {
         file_list_close(out);
         return file_error(e, folder, "list", code);
     }
-    if (out->count) qsort(out->name, (size_t)out->count, sizeof *out->name, compare_names);
+    if (out->count) qsort(out->name, (size_t)out->count, sizeof *out->name, text_order);
     return true;
 }
 

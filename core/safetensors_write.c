@@ -36,10 +36,6 @@ static int compare_item(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-static int compare_item_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static bool check_utf8(const char *text, Error *e) {
     size_t left = strlen(text);
     char shown[SAFE_NAME_TEXT];
@@ -62,7 +58,7 @@ static bool check_items(const SafeItem *items, int64_t n, Error *e) {
         name[i] = items[i].name;
         ok = check_utf8(name[i], e);
     }
-    if (ok && n) qsort(name, (size_t)n, sizeof *name, compare_item_name);
+    if (ok && n) qsort(name, (size_t)n, sizeof *name, text_order);
     for (int64_t i = 0; ok && i < n; i++)
         if (strcmp(name[i], "__metadata__") == 0 || (i > 0 && strcmp(name[i - 1], name[i]) == 0))
             die("safetensors: a tensor may not be called %s, or two are", name[i]);

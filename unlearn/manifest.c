@@ -116,19 +116,15 @@ void manifest_close(Manifest *m) {
     mem_free(m);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 bool manifest_hashes(ManifestHashes *out, const Manifest *m, const bool *only, Error *e) {
     *out = (ManifestHashes){.list = mem_get((size_t)m->count * sizeof *out->list)};
     if (!out->list) return error_memory(e, (size_t)m->count * sizeof *out->list);
     for (int64_t i = 0; i < m->count; i++)
         if ((!only || only[i]) && m->line[i].sha256) out->list[out->count++] = m->line[i].sha256;
-    qsort(out->list, (size_t)out->count, sizeof *out->list, by_text);
+    qsort(out->list, (size_t)out->count, sizeof *out->list, text_order);
     return true;
 }
 
 bool manifest_hashes_have(const ManifestHashes *h, const char *sha256) {
-    return sha256 && bsearch(&sha256, h->list, (size_t)h->count, sizeof *h->list, by_text);
+    return sha256 && bsearch(&sha256, h->list, (size_t)h->count, sizeof *h->list, text_order);
 }

@@ -259,10 +259,6 @@ static bool list_take(Ask *a, const char *path, Error *e) {
     return fine;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Counts the different names among the forgotten. */
 static bool identities_count(Request *r, const Manifest *m, Error *e) {
     const char **name = mem_get((size_t)r->count * sizeof *name);
@@ -270,7 +266,7 @@ static bool identities_count(Request *r, const Manifest *m, Error *e) {
     if (!name) return error_memory(e, (size_t)r->count * sizeof *name);
     for (int64_t i = 0; i < m->count; i++)
         if (r->forget[i] && m->line[i].identity) name[n++] = m->line[i].identity;
-    qsort(name, (size_t)n, sizeof *name, by_name);
+    qsort(name, (size_t)n, sizeof *name, text_order);
     for (int64_t i = 0; i < n; i++) r->identities += i == 0 || strcmp(name[i - 1], name[i]) != 0;
     mem_free(name);
     return true;
